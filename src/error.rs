@@ -1,0 +1,207 @@
+//! Every message a user can be told, with its SQLSTATE and, where the user can act, a hint.
+//!
+//! Messages are lower case without a full stop and carry the numbers; hints are sentences. `pg::report` turns
+//! these into PostgreSQL errors.
+#![forbid(unsafe_code)]
+
+use thiserror::Error as ThisError;
+
+/// The SQLSTATEs Conifer raises (PostgreSQL manual, appendix A).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlState {
+    /// 22000: a value breaks a rule of its type (dimension mismatch, NaN, infinity).
+    DataException,
+    /// 22003: a result is outside the range of its type.
+    NumericValueOutOfRange,
+    /// 22004: NULL where a value is needed.
+    NullValueNotAllowed,
+    /// 22023: an argument outside what the function takes.
+    InvalidParameterValue,
+    /// 22P02: text that is not of its type.
+    InvalidTextRepresentation,
+    /// 22P03: bytes that are not of its type.
+    InvalidBinaryRepresentation,
+    /// 08P01: a binary message of the wrong length.
+    ProtocolViolation,
+    /// 2202E: an array of the wrong shape.
+    ArraySubscriptError,
+    /// 0A000: a thing Conifer does not do.
+    FeatureNotSupported,
+    /// 42501: not permitted.
+    InsufficientPrivilege,
+    /// 42704: no such index or namespace.
+    UndefinedObject,
+    /// 42710: the name is taken.
+    DuplicateObject,
+    /// 54000: beyond a fixed limit.
+    ProgramLimitExceeded,
+    /// 55000: the object is not in a state that allows it (deletion protection).
+    ObjectNotInPrerequisiteState,
+    /// 40001: a concurrent change that this isolation level cannot pass over.
+    SerializationFailure,
+    /// XX002: stored bytes that break their format.
+    IndexCorrupted,
+}
+
+/// What can go wrong, in a user's words.
+#[derive(Clone, Debug, PartialEq, ThisError)]
+pub enum Error {
+    // -- vector values (wording and SQLSTATE as pgvector's, so that clients see no difference) --
+    #[error("expected {expected} dimensions, not {actual}")]
+    DimensionMismatch { expected: usize, actual: usize },
+    #[error("different vector dimensions {left} and {right}")]
+    DifferentDimensions { left: usize, right: usize },
+    #[error("vector must have at least 1 dimension")]
+    NoDimensions,
+    #[error("vector cannot have more than {max} dimensions")]
+    TooManyDimensions { max: usize },
+    #[error("NaN not allowed in vector")]
+    NanInVector,
+    #[error("infinite value not allowed in vector")]
+    InfinityInVector,
+    #[error("invalid input syntax for type vector: \"{text}\"")]
+    VectorSyntax { text: String },
+
+    // -- names and arguments --
+    #[error("index \"{name}\" does not exist")]
+    UnknownIndex { name: String },
+    #[error("index \"{name}\" already exists")]
+    DuplicateIndex { name: String },
+    #[error("namespace \"{namespace}\" already exists in index \"{index}\"")]
+    DuplicateNamespace { index: String, namespace: String },
+    #[error("namespace \"{namespace}\" does not exist in index \"{index}\"")]
+    UnknownNamespace { index: String, namespace: String },
+    /// An argument that is not of its allowed set or range; `hint` says what is.
+    #[error("invalid {what}: \"{value}\"")]
+    InvalidArgument {
+        what: &'static str,
+        value: String,
+        hint: String,
+    },
+    #[error("{what} must not be null")]
+    NullArgument { what: &'static str },
+    #[error("{what} of {actual} bytes is longer than {max}")]
+    TooLong {
+        what: &'static str,
+        actual: usize,
+        max: usize,
+    },
+    #[error("index \"{name}\" is protected from deletion")]
+    DeletionProtected { name: String },
+    #[error("permission denied for index \"{name}\"")]
+    PermissionDenied { name: String },
+
+    // -- records --
+    /// A record of a batch that cannot be written; the batch is refused whole.
+    #[error("record {position}{}: {source}", .id.as_ref().map(|id| format!(" (id \"{id}\")")).unwrap_or_default())]
+    Record {
+        position: usize,
+        id: Option<String>,
+        source: Box<Error>,
+    },
+    #[error("{message}")]
+    InvalidRecord { message: String },
+    #[error("a vector of zeros has no direction under the cosine metric")]
+    ZeroVector,
+    #[error("metadata field \"{field}\" {problem}")]
+    InvalidMetadata {
+        field: String,
+        problem: &'static str,
+    },
+    #[error("metadata must be a JSON object, not {found}")]
+    MetadataNotObject { found: &'static str },
+    #[error("metadata of {actual} bytes is larger than {max}")]
+    MetadataTooLarge { actual: usize, max: usize },
+
+    // -- filters --
+    #[error("invalid filter at {path}: {problem}")]
+    InvalidFilter { path: String, problem: String },
+
+    // -- stored bytes --
+    #[error("corrupted data: {what}")]
+    Corrupted { what: String },
+    #[error("could not serialize access due to concurrent update")]
+    ConcurrentUpdate,
+}
+
+impl Error {
+    /// The SQLSTATE it is raised with. A record's error keeps the code of its cause.
+    #[must_use]
+    pub fn sqlstate(&self) -> SqlState {
+        use Error as E;
+        match self {
+            E::DimensionMismatch { .. }
+            | E::DifferentDimensions { .. }
+            | E::NoDimensions
+            | E::NanInVector
+            | E::InfinityInVector
+            | E::ZeroVector => SqlState::DataException,
+            E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
+                SqlState::ProgramLimitExceeded
+            }
+            E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
+            E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
+            E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
+            E::InvalidArgument { .. }
+            | E::InvalidRecord { .. }
+            | E::InvalidMetadata { .. }
+            | E::MetadataNotObject { .. }
+            | E::InvalidFilter { .. } => SqlState::InvalidParameterValue,
+            E::NullArgument { .. } => SqlState::NullValueNotAllowed,
+            E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
+            E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
+            E::Record { source, .. } => source.sqlstate(),
+            E::Corrupted { .. } => SqlState::IndexCorrupted,
+            E::ConcurrentUpdate => SqlState::SerializationFailure,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        use Error as E;
+        match self {
+            E::InvalidArgument { hint, .. } => Some(hint.clone()),
+            E::UnknownIndex { .. } => {
+                Some("SELECT * FROM pc_list_indexes() shows the indexes of this database.".into())
+            }
+            E::DuplicateIndex { .. } => {
+                Some("Choose another name, or drop the old index with pc_delete_index.".into())
+            }
+            E::DeletionProtected { name } => Some(format!(
+                "Use pc_configure_index('{}', deletion_protection => 'disabled') first.",
+                name.replace('\'', "''")
+            )),
+            E::ZeroVector => {
+                Some("Leave the record out, or use the metric dotproduct or euclidean.".into())
+            }
+            E::InvalidMetadata { .. } => {
+                Some("Metadata values are strings, numbers, booleans and lists of strings.".into())
+            }
+            E::Record { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_records_error_names_it_and_keeps_the_cause() {
+        let error = Error::Record {
+            position: 3,
+            id: Some("A".into()),
+            source: Box::new(Error::DimensionMismatch {
+                expected: 8,
+                actual: 7,
+            }),
+        };
+        assert_eq!(
+            error.to_string(),
+            "record 3 (id \"A\"): expected 8 dimensions, not 7"
+        );
+        assert_eq!(error.sqlstate(), SqlState::DataException);
+    }
+}

@@ -1,0 +1,5 @@
+//! All `conifer.*` settings.
+#![forbid(unsafe_code)]
+
+/// Registers the settings.
+pub fn init() {}

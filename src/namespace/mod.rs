@@ -1,0 +1,4 @@
+//! (to be written)
+
+/// Called once when the library is loaded.
+pub fn init() {}

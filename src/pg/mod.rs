@@ -1,0 +1,5 @@
+//! The fence: the only module that names `pg_sys`. Everything it hands out is safe to use from the rest of the crate.
+#![allow(unsafe_code)]
+#![deny(ffi_unwind_calls)]
+
+pub mod report;
