@@ -2,4 +2,7 @@
 #![allow(unsafe_code)]
 #![deny(ffi_unwind_calls)]
 
+pub mod array;
 pub mod report;
+pub mod varlena;
+pub mod vector_datum;
