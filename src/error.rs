@@ -65,6 +65,22 @@ pub enum Error {
     ArrayNotOneDimensional,
     #[error("array must not contain nulls")]
     NullInArray,
+    #[error("expected unused to be 0, not {actual}")]
+    UnusedNotZero { actual: i16 },
+    #[error("insufficient data left in message")]
+    InsufficientMessage,
+    #[error("invalid type modifier")]
+    InvalidTypmod,
+    #[error("dimensions for type vector must be at least 1")]
+    TypmodTooSmall,
+    #[error("dimensions for type vector cannot exceed {max}")]
+    TypmodTooLarge { max: usize },
+    #[error("value out of range: overflow")]
+    Overflow,
+    #[error("value out of range: underflow")]
+    Underflow,
+    #[error("integer out of range")]
+    IntegerOutOfRange,
 
     // -- names and arguments --
     #[error("index \"{name}\" does not exist")]
@@ -139,6 +155,7 @@ impl Error {
             | E::NoDimensions
             | E::NanInVector
             | E::InfinityInVector
+            | E::UnusedNotZero { .. }
             | E::ZeroVector => SqlState::DataException,
             E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
                 SqlState::ProgramLimitExceeded
@@ -146,6 +163,11 @@ impl Error {
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
             E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
             E::NullInArray => SqlState::NullValueNotAllowed,
+            E::InsufficientMessage => SqlState::ProtocolViolation,
+            E::InvalidTypmod | E::TypmodTooSmall | E::TypmodTooLarge { .. } => {
+                SqlState::InvalidParameterValue
+            }
+            E::Overflow | E::Underflow | E::IntegerOutOfRange => SqlState::NumericValueOutOfRange,
             E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
             E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
             E::InvalidArgument { .. }

@@ -1,4 +1,4 @@
-//! (to be written)
+//! The SQL functions, one file per family.
+#![forbid(unsafe_code)]
 
-/// Called once when the library is loaded.
-pub fn init() {}
+mod vector_type;

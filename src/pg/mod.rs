@@ -3,6 +3,10 @@
 #![deny(ffi_unwind_calls)]
 
 pub mod array;
+pub mod binary;
 pub mod report;
+pub mod typmod;
 pub mod varlena;
 pub mod vector_datum;
+
+pub use pgrx::pg_sys::Oid;
