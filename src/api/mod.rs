@@ -1,4 +1,5 @@
 //! The SQL functions, one file per family.
 #![forbid(unsafe_code)]
 
+mod operators;
 mod vector_type;
