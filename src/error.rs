@@ -63,6 +63,8 @@ pub enum Error {
     VectorSyntax { text: String },
     #[error("array must be 1-D")]
     ArrayNotOneDimensional,
+    #[error("an array of vectors must have one dimension")]
+    VectorArrayDimensions,
     #[error("array must not contain nulls")]
     NullInArray,
     #[error("expected unused to be 0, not {actual}")]
@@ -79,6 +81,8 @@ pub enum Error {
     Overflow,
     #[error("value out of range: underflow")]
     Underflow,
+    #[error("expected the state of an aggregate over vectors")]
+    AggregateState,
     #[error("integer out of range")]
     IntegerOutOfRange,
 
@@ -155,16 +159,17 @@ impl Error {
             | E::NoDimensions
             | E::NanInVector
             | E::InfinityInVector
+            | E::ArrayNotOneDimensional
             | E::UnusedNotZero { .. }
             | E::ZeroVector => SqlState::DataException,
             E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
                 SqlState::ProgramLimitExceeded
             }
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
-            E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
+            E::VectorArrayDimensions => SqlState::ArraySubscriptError,
             E::NullInArray => SqlState::NullValueNotAllowed,
             E::InsufficientMessage => SqlState::ProtocolViolation,
-            E::InvalidTypmod | E::TypmodTooSmall | E::TypmodTooLarge { .. } => {
+            E::AggregateState | E::InvalidTypmod | E::TypmodTooSmall | E::TypmodTooLarge { .. } => {
                 SqlState::InvalidParameterValue
             }
             E::Overflow | E::Underflow | E::IntegerOutOfRange => SqlState::NumericValueOutOfRange,
