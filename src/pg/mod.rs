@@ -4,6 +4,7 @@
 
 pub mod array;
 pub mod binary;
+pub mod number_array;
 pub mod report;
 pub mod typmod;
 pub mod varlena;
