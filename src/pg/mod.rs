@@ -2,4 +2,13 @@
 #![allow(unsafe_code)]
 #![deny(ffi_unwind_calls)]
 
+pub mod access;
+pub mod catalog;
+pub mod compat;
+pub mod extension;
+pub mod heap;
+pub mod json;
+pub mod relation;
 pub mod report;
+pub mod transaction;
+pub mod tuple;
