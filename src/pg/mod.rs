@@ -3,6 +3,7 @@
 #![deny(ffi_unwind_calls)]
 
 pub mod access;
+pub mod array;
 pub mod catalog;
 pub mod compat;
 pub mod extension;
@@ -12,3 +13,5 @@ pub mod relation;
 pub mod report;
 pub mod transaction;
 pub mod tuple;
+pub mod varlena;
+pub mod vector_datum;
