@@ -109,25 +109,41 @@ impl<'a> VectorArrayArg<'a> {
         self.0.iter().copied()
     }
 
-    /// PostgreSQL stores the elements of an array with plain headers, each aligned as its type asks (int4).
     fn read(array: &'a [u8]) -> Result<Self, Error> {
-        let parts = Parts::read(array)?;
-        let mut rest = parts.elements;
-        let mut elements = Vec::with_capacity(parts.len);
-        for i in 0..parts.len {
-            if parts.is_null(i) {
-                elements.push(None);
-                continue;
-            }
-            let Some(varlena::Header::Plain(size)) = varlena::Header::read(rest) else {
-                return Err(corrupted());
-            };
-            let element = rest.get(..size).ok_or_else(corrupted)?;
-            elements.push(Some(elements_of_plain(element)?));
-            rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
-        }
-        Ok(Self(elements))
+        let values = plain_elements(array)?;
+        let elements = values
+            .into_iter()
+            .map(|value| value.map(elements_of_plain).transpose());
+        elements.collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// Whole elements, headers included, of an array of a variable-length type of alignment int4: PostgreSQL stores them
+/// with plain headers, each aligned as its type asks.
+fn plain_elements(array: &[u8]) -> Result<Vec<Option<&[u8]>>, Error> {
+    let parts = Parts::read(array)?;
+    let mut rest = parts.elements;
+    let mut elements = Vec::with_capacity(parts.len);
+    for i in 0..parts.len {
+        if parts.is_null(i) {
+            elements.push(None);
+            continue;
+        }
+        let Some(varlena::Header::Plain(size)) = varlena::Header::read(rest) else {
+            return Err(corrupted());
+        };
+        elements.push(Some(rest.get(..size).ok_or_else(corrupted)?));
+        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(elements)
+}
+
+/// The payloads, without headers, of the elements of such an array; none for a null.
+pub(super) fn varlena_elements(array: &[u8]) -> Result<Vec<Option<&[u8]>>, Error> {
+    let elements = plain_elements(array)?.into_iter();
+    Ok(elements
+        .map(|element| element.and_then(|value| value.get(varlena::HEADER..)))
+        .collect())
 }
 
 // SAFETY: what is handed out lives as long as the call's arguments.

@@ -15,3 +15,4 @@ pub mod transaction;
 pub mod tuple;
 pub mod varlena;
 pub mod vector_datum;
+pub mod writer;

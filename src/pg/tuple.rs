@@ -1,6 +1,7 @@
 //! Columns read straight from the bytes of a stored heap tuple (access/htup_details.h), without forming a slot.
 
 use super::relation::Relation;
+use super::varlena::{HEADER, Header};
 use crate::error::Error;
 use pgrx::pg_sys;
 
@@ -130,55 +131,40 @@ impl Step {
 /// Size of the varlena at the front of `bytes`, and whether its data is here uncompressed (varatt.h).
 #[inline]
 fn varlena_size(bytes: &[u8]) -> Result<(usize, bool), Error> {
-    let first = *bytes.first().ok_or_else(corrupted)?;
-    let is_external = if cfg!(target_endian = "little") {
-        first == 0x01
-    } else {
-        first == 0x80
-    };
-    if is_external {
-        let tag = *bytes.get(1).ok_or_else(corrupted)? as u32;
-        let payload = match tag {
-            pg_sys::vartag_external::VARTAG_ONDISK => size_of::<pg_sys::varatt_external>(),
-            _ => return Err(corrupted()), // only on-disk pointers are ever stored
-        };
-        return Ok((pg_sys::VARHDRSZ_EXTERNAL + payload, false));
+    match Header::read(bytes) {
+        Some(Header::Plain(size) | Header::Short(size)) if size > 0 => Ok((size, true)),
+        Some(Header::Toasted) => toasted_size(bytes).map(|size| (size, false)),
+        _ => Err(corrupted()),
     }
-    let is_short = if cfg!(target_endian = "little") {
-        first & 0x01 != 0
-    } else {
-        first & 0x80 != 0
-    };
-    if is_short {
-        let size = if cfg!(target_endian = "little") {
-            first >> 1
+}
+
+/// Bytes a compressed value or a pointer to the TOAST table takes in the tuple.
+fn toasted_size(bytes: &[u8]) -> Result<usize, Error> {
+    if let [0x01 | 0x80, tag, ..] = *bytes {
+        // Only on-disk pointers are ever stored.
+        return if u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK {
+            Ok(pg_sys::VARHDRSZ_EXTERNAL + size_of::<pg_sys::varatt_external>())
         } else {
-            first & 0x7f
+            Err(corrupted())
         };
-        return Ok((size as usize, true));
     }
-    let word = bytes.first_chunk::<4>().ok_or_else(corrupted)?;
-    let word = u32::from_ne_bytes(*word);
-    let (size, is_compressed) = if cfg!(target_endian = "little") {
-        (word >> 2, word & 0x03 == 0x02)
+    let word = u32::from_ne_bytes(*bytes.first_chunk().ok_or_else(corrupted)?);
+    let size = if cfg!(target_endian = "little") {
+        word >> 2
     } else {
-        (word & 0x3fff_ffff, word >> 30 == 0x01)
+        word & 0x3fff_ffff
     };
-    if size < 4 {
-        return Err(corrupted());
-    }
-    Ok((size as usize, !is_compressed))
+    Ok(size as usize)
 }
 
 /// The bytes behind an inline varlena's header.
 #[inline]
 pub fn payload(inline: &[u8]) -> &[u8] {
-    let short = match inline.first() {
-        Some(first) if cfg!(target_endian = "little") => first & 0x01 != 0,
-        Some(first) => first & 0x80 != 0,
-        None => return inline,
+    let header = match Header::read(inline) {
+        Some(Header::Short(_)) => 1,
+        _ => HEADER,
     };
-    inline.get(if short { 1 } else { 4 }..).unwrap_or_default()
+    inline.get(header..).unwrap_or_default()
 }
 
 fn is_null(tuple: &[u8], index: usize) -> Result<bool, Error> {
