@@ -16,6 +16,13 @@ pub struct Tid {
 }
 
 impl Tid {
+    pub(super) fn from_raw(raw: pg_sys::ItemPointerData) -> Tid {
+        Tid {
+            block: u32::from(raw.ip_blkid.bi_hi) << 16 | u32::from(raw.ip_blkid.bi_lo),
+            offset: raw.ip_posid,
+        }
+    }
+
     pub(super) fn to_raw(self) -> pg_sys::ItemPointerData {
         pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData {
@@ -87,16 +94,7 @@ pub fn scan(
     let mut offsets = [0u16; MAX_TUPLES];
     for block in 0..blocks {
         pgrx::check_for_interrupts!();
-        // SAFETY: the relation is open and the block within its length; the strategy is NULL or ours.
-        let pin = Pin(unsafe {
-            pg_sys::ReadBufferExtended(
-                relation.raw(),
-                pg_sys::ForkNumber::MAIN_FORKNUM,
-                block,
-                pg_sys::ReadBufferMode::RBM_NORMAL,
-                strategy,
-            )
-        });
+        let pin = read_block(relation, block, strategy);
         let visible = visible_offsets(relation, snapshot, &pin, block, serializable, &mut offsets);
         for &offset in &offsets[..visible] {
             // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
@@ -122,6 +120,25 @@ pub fn count(relation: &Relation, snapshot: Snapshot<'_>) -> u64 {
     rows
 }
 
+/// Rows that `snapshot` sees, in bounded time: counted if the table has at most `pages` pages, else estimated from so
+/// many spread evenly over it.
+pub fn estimate_count(relation: &Relation, snapshot: Snapshot<'_>, pages: u32) -> u64 {
+    let blocks = relation.blocks();
+    if blocks <= pages {
+        return count(relation, snapshot);
+    }
+    let serializable = begin_read(relation, snapshot);
+    let mut offsets = [0u16; MAX_TUPLES];
+    let mut rows = 0;
+    for step in 0..pages {
+        pgrx::check_for_interrupts!();
+        let block = (u64::from(step) * u64::from(blocks) / u64::from(pages)) as u32;
+        let pin = read_block(relation, block, std::ptr::null_mut());
+        rows += visible_offsets(relation, snapshot, &pin, block, serializable, &mut offsets) as u64;
+    }
+    (u128::from(rows) * u128::from(blocks) / u128::from(pages)) as u64
+}
+
 /// Reads one row version found by a scan under the same snapshot (which keeps it from being pruned).
 pub fn fetch<T>(relation: &Relation, tid: Tid, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
     // SAFETY: the relation is open; a block past the end raises an error.
@@ -140,6 +157,19 @@ pub fn fetch<T>(relation: &Relation, tid: Tid, read: impl FnOnce(&[u8]) -> T) ->
         what: format!("no row at ({},{})", tid.block, tid.offset),
     })?;
     Ok(read(bytes))
+}
+
+fn read_block(relation: &Relation, block: u32, strategy: pg_sys::BufferAccessStrategy) -> Pin {
+    // SAFETY: the relation is open; a block past the end raises an error; the strategy is NULL or one we made.
+    Pin(unsafe {
+        pg_sys::ReadBufferExtended(
+            relation.raw(),
+            pg_sys::ForkNumber::MAIN_FORKNUM,
+            block,
+            pg_sys::ReadBufferMode::RBM_NORMAL,
+            strategy,
+        )
+    })
 }
 
 /// Counts the scan for statistics and takes the serializable isolation's predicate lock. True if serializable.

@@ -9,6 +9,8 @@ pub mod compat;
 pub mod extension;
 pub mod heap;
 pub mod json;
+pub mod leaf;
+pub mod probe;
 pub mod relation;
 pub mod report;
 pub mod transaction;

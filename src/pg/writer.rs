@@ -2,19 +2,12 @@
 //! UPDATE and DELETE do (executor/nodeModifyTable.c), for a table that has no triggers and no constraints.
 
 use super::compat;
-use super::heap::Snapshot;
+use super::heap::{Snapshot, Tid};
+use super::leaf::{ID, NAMESPACE};
 use super::relation::{LockMode, Oid, Relation};
 use super::transaction;
 use crate::error::Error;
 use pgrx::{IntoDatum, pg_sys};
-
-/// Columns of a leaf, in the order every index creates them.
-pub const NAMESPACE: i16 = 1;
-pub const ID: i16 = 2;
-pub const VALUES: i16 = 3;
-pub const METADATA: i16 = 4;
-/// How many they are.
-pub const COLUMNS: i16 = 4;
 
 /// A record to write; the parts as stored bytes behind the varlena header.
 #[derive(Clone, Copy, Debug)]
@@ -130,10 +123,10 @@ impl<'r> Writer<'r> {
     /// Locks the row at `tid` in its newest version and shows its bytes to `change`, which answers the new record.
     pub fn update<'n>(
         &mut self,
-        tid: pg_sys::ItemPointerData,
+        tid: Tid,
         change: impl FnOnce(&[u8]) -> Result<NewRecord<'n>, Error>,
     ) -> Result<Outcome, Error> {
-        let outcome = self.lock(tid, true)?;
+        let outcome = self.lock(tid.to_raw(), true)?;
         if outcome != Outcome::Done {
             return Ok(outcome);
         }
@@ -153,8 +146,8 @@ impl<'r> Writer<'r> {
     }
 
     /// Deletes the row at `tid`, or the newest version of it.
-    pub fn delete(&mut self, tid: pg_sys::ItemPointerData) -> Result<Outcome, Error> {
-        let mut tid = tid;
+    pub fn delete(&mut self, tid: Tid) -> Result<Outcome, Error> {
+        let mut tid = tid.to_raw();
         loop {
             match self.delete_version(tid)? {
                 Outcome::Changed => match self.lock(tid, true)? {
