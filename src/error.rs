@@ -61,6 +61,10 @@ pub enum Error {
     InfinityInVector,
     #[error("invalid input syntax for type vector: \"{text}\"")]
     VectorSyntax { text: String },
+    #[error("array must be 1-D")]
+    ArrayNotOneDimensional,
+    #[error("array must not contain nulls")]
+    NullInArray,
 
     // -- names and arguments --
     #[error("index \"{name}\" does not exist")]
@@ -140,6 +144,8 @@ impl Error {
                 SqlState::ProgramLimitExceeded
             }
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
+            E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
+            E::NullInArray => SqlState::NullValueNotAllowed,
             E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
             E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
             E::InvalidArgument { .. }
