@@ -4,6 +4,10 @@
 
 pub mod access;
 pub mod array;
+
+pub mod access;
+pub mod array;
+pub mod binary;
 pub mod catalog;
 pub mod compat;
 pub mod extension;
@@ -15,6 +19,7 @@ pub mod relation;
 pub mod report;
 pub mod transaction;
 pub mod tuple;
+pub mod typmod;
 pub mod varlena;
 pub mod vector_datum;
 pub mod writer;
