@@ -1,7 +1,7 @@
 //! Namespaces: create, describe, list, delete.
 #![forbid(unsafe_code)]
 
-use super::argument::{limit, namespace as namespace_name, required, token, token_after};
+use super::argument::{namespace as namespace_name, required, token, token_after};
 use crate::error::Error;
 use crate::namespace::catalog::{Index, NamespaceRow};
 use crate::namespace::{self, Dropped, catalog, read};

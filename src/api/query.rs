@@ -1,7 +1,7 @@
 //! Reading records: query, fetch, list.
 #![forbid(unsafe_code)]
 
-use super::argument::{limit, namespace as namespace_name, required, token, token_after};
+use super::argument::{namespace as namespace_name, required, token, token_after};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::metric::Scorer;
@@ -12,7 +12,7 @@ use crate::namespace::{self, write};
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::report::OrReport;
 use crate::pg::vector_datum::{VectorArg, VectorOut};
-use crate::record::response::{Hit, Response};
+use crate::record::response::{self, Response};
 use crate::record::rules;
 use pgrx::iter::TableIterator;
 use pgrx::{Array, default, name, pg_extern};
@@ -42,10 +42,8 @@ impl Arguments<'_> {
         let index = namespace::index(required(self.index, "index")?)?;
         let namespace = namespace_name(self.namespace)?;
         let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
-        let filter = self
-            .filter
-            .map(|filter| Filter::parse(&filter.to_text()))
-            .transpose()?;
+        let filter_text = self.filter.map(JsonbArg::to_text);
+        let filter = filter_text.as_deref().map(Filter::parse).transpose()?;
         let stored;
         let vector = match (self.vector, self.id) {
             (Some(vector), None) => vector.elements(),
@@ -77,6 +75,7 @@ impl Arguments<'_> {
             scorer: Scorer::new(index.metric, vector),
             k,
             filter: filter.as_ref(),
+            filter_text: filter_text.as_deref(),
             parts: Parts {
                 values: self.include_values.unwrap_or(false),
                 metadata: self.include_metadata.unwrap_or(false),
@@ -179,18 +178,19 @@ fn pc_query_json(
                     .map(|bytes| JsonbOut::from_payload(bytes).to_text())
             })
             .collect();
-        let hits = answer
+        let matches: Vec<response::Match<'_>> = answer
             .matches
             .iter()
             .zip(&metadata)
-            .map(|(found, metadata)| Hit {
+            .map(|(found, metadata)| response::Match {
                 id: &found.record.id,
                 score: found.score,
-                values: found.record.values.as_deref().unwrap_or_default(),
+                values: found.record.values.as_deref(),
                 metadata: metadata.as_deref(),
-            });
+            })
+            .collect();
         let response = Response {
-            matches: hits.collect(),
+            matches: &matches,
             namespace: &answer.namespace,
             read_units: read::read_units(&answer.index, &answer.namespace)?,
         };

@@ -15,7 +15,7 @@ use crate::pg::access::Privilege;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::leaf::RecordReader;
 use crate::pg::relation::LockMode;
-use crate::record::jsonb::Jsonb;
+use crate::record::jsonb;
 use std::cmp::Ordering;
 
 /// A search.
@@ -23,6 +23,8 @@ pub struct Query<'a> {
     pub scorer: Scorer,
     pub k: usize,
     pub filter: Option<&'a Filter>,
+    /// The same as JSON, for SQL.
+    pub filter_text: Option<&'a str>,
     /// What to read of the records found.
     pub parts: Parts,
 }
@@ -136,6 +138,6 @@ fn scan(
 
 /// Does a record's metadata pass the filter?
 pub fn matches(filter: &Filter, metadata: Option<&[u8]>) -> Result<bool, Error> {
-    let metadata = metadata.map(Jsonb::new).transpose()?;
+    let metadata = metadata.map(jsonb::parse).transpose()?;
     filter.matches(metadata.as_ref())
 }

@@ -133,7 +133,7 @@ pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
 pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
     let schema = extension::schema()?;
     let operator = index.metric.operator();
-    let filter = match query.filter {
+    let filter = match query.filter_text {
         Some(_) => format!("AND {schema}.pc_matches(metadata, $4)"),
         None => String::new(),
     };
@@ -145,8 +145,8 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
     let limit = (query.k + SLACK) as i64;
     let vector = VectorOut::from_slice(query.scorer.query());
     let mut arguments: Vec<DatumWithOid<'_>> = vec![namespace.into(), vector.into(), limit.into()];
-    if let Some(filter) = query.filter {
-        arguments.push(JsonbOut::from_text(filter.text()).into());
+    if let Some(filter) = query.filter_text {
+        arguments.push(JsonbOut::from_text(filter).into());
     }
     let records = query_records(&statement, &arguments)?;
     let mut ranked: Vec<(Rank, f64, Record)> = records
