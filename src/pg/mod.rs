@@ -2,4 +2,24 @@
 #![allow(unsafe_code)]
 #![deny(ffi_unwind_calls)]
 
+pub mod access;
+pub mod array;
+
+pub mod access;
+pub mod array;
+pub mod binary;
+pub mod catalog;
+pub mod compat;
+pub mod extension;
+pub mod heap;
+pub mod json;
+pub mod leaf;
+pub mod probe;
+pub mod relation;
 pub mod report;
+pub mod transaction;
+pub mod tuple;
+pub mod typmod;
+pub mod varlena;
+pub mod vector_datum;
+pub mod writer;
