@@ -59,6 +59,8 @@ pub enum Error {
     NanInVector,
     #[error("infinite value not allowed in vector")]
     InfinityInVector,
+    #[error("\"{text}\" is out of range for type vector")]
+    ElementOutOfRange { text: String },
     #[error("invalid input syntax for type vector: \"{text}\"")]
     VectorSyntax { text: String },
     #[error("array must be 1-D")]
@@ -143,6 +145,7 @@ impl Error {
             E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
                 SqlState::ProgramLimitExceeded
             }
+            E::ElementOutOfRange { .. } => SqlState::NumericValueOutOfRange,
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
             E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
             E::NullInArray => SqlState::NullValueNotAllowed,
