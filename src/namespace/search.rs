@@ -139,5 +139,5 @@ fn scan(
 /// Does a record's metadata pass the filter?
 pub fn matches(filter: &Filter, metadata: Option<&[u8]>) -> Result<bool, Error> {
     let metadata = metadata.map(jsonb::parse).transpose()?;
-    filter.matches(metadata.as_ref())
+    filter.matches(metadata)
 }
