@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("index", &["error", "vector", "metric", "kernel"]),
     ("pg", &["error", "vector", "record"]),
     ("guc", &["pg", "error"]),
-    ("namespace", &["pg", "error", "record", "metric", "guc"]),
+    (
+        "namespace",
+        &["pg", "error", "record", "metric", "guc", "filter", "index"],
+    ),
     (
         "scan",
         &[
