@@ -117,11 +117,9 @@ pub fn scan(
             serializable,
             &mut offsets,
         );
-        let mut prefetched = 0;
-        for (number, &offset) in offsets[..visible].iter().enumerate() {
-            let until = PAGE_LINES * (number + 1) / visible;
-            prefetch(ahead, prefetched..until);
-            prefetched = until;
+        prefetch(ahead, 0..4);
+        prefetch(ahead, 64..68);
+        for &offset in offsets[..visible].iter().rev() {
             // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
             let tuple = unsafe { tuple_bytes(page_of(&current), offset) };
             each(Tid { block, offset }, tuple)?;
