@@ -75,9 +75,8 @@ impl Drop for Pin {
 /// Rows a page can hold (MaxHeapTuplesPerPage: (8192 - 24) / (24 + 4) with MAXALIGN).
 const MAX_TUPLES: usize = 291;
 
-/// Bytes the processor fetches at once, and how many such lines a page has.
+/// Bytes the processor fetches at once.
 const CACHE_LINE: usize = 64;
-const PAGE_LINES: usize = pg_sys::BLCKSZ as usize / CACHE_LINE;
 
 /// SizeOfPageHeaderData: the line pointers begin here.
 const PAGE_HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
