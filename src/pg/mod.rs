@@ -3,6 +3,15 @@
 #![deny(ffi_unwind_calls)]
 
 pub mod array;
+pub mod compat;
+pub mod custom_scan;
+pub mod executor;
+pub mod explain;
+pub mod extension;
+pub mod guc;
+pub mod hook;
+pub mod memory;
+pub mod node;
 pub mod report;
 pub mod varlena;
 pub mod vector_datum;
