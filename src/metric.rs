@@ -1,1 +1,387 @@
-//! (to be written)
+//! What an index compares by ([`Metric`]), what an SQL operator returns ([`Distance`]), and how a query is scored ([`Scorer`]).
+#![forbid(unsafe_code)]
+
+use crate::error::Error;
+use crate::kernel::{Kernels, UNDERFLOW, kernels, rounding_steps};
+
+/// The metric of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Cosine similarity; larger first.
+    Cosine,
+    /// Inner product; larger first.
+    DotProduct,
+    /// Squared Euclidean distance; smaller first.
+    Euclidean,
+}
+
+impl Metric {
+    /// All metrics.
+    pub const ALL: [Self; 3] = [Self::Cosine, Self::DotProduct, Self::Euclidean];
+
+    /// The metric of this name.
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|metric| metric.name() == name)
+            .ok_or_else(|| Error::InvalidArgument {
+                what: "metric",
+                value: name.to_owned(),
+                hint: "The metrics are \"cosine\", \"dotproduct\" and \"euclidean\".".to_owned(),
+            })
+    }
+
+    /// `cosine`, `dotproduct` or `euclidean`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::DotProduct => "dotproduct",
+            Self::Euclidean => "euclidean",
+        }
+    }
+
+    /// The SQL operator whose ascending order is this metric's order.
+    #[must_use]
+    pub fn operator(self) -> &'static str {
+        self.distance().operator()
+    }
+
+    /// The distance whose ascending order is this metric's order.
+    #[must_use]
+    pub fn distance(self) -> Distance {
+        match self {
+            Self::Cosine => Distance::Cosine,
+            Self::DotProduct => Distance::InnerProduct,
+            Self::Euclidean => Distance::L2,
+        }
+    }
+}
+
+/// A distance operator of SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// `<->`
+    L2,
+    /// `<#>`
+    InnerProduct,
+    /// `<=>`
+    Cosine,
+    /// `<+>`
+    L1,
+}
+
+impl Distance {
+    /// All distances.
+    pub const ALL: [Self; 4] = [Self::L2, Self::InnerProduct, Self::Cosine, Self::L1];
+
+    /// The operator's name in SQL.
+    #[must_use]
+    pub fn operator(self) -> &'static str {
+        match self {
+            Self::L2 => "<->",
+            Self::InnerProduct => "<#>",
+            Self::Cosine => "<=>",
+            Self::L1 => "<+>",
+        }
+    }
+
+    /// What the operator returns: accumulated in `f32` as pgvector does, finished in `f64`.
+    ///
+    /// The cosine distance from or to a vector of zeros is NaN. Panics if the lengths differ.
+    #[must_use]
+    pub fn of(self, a: &[f32], b: &[f32]) -> f64 {
+        self.with(kernels(), a, b)
+    }
+
+    /// [`Distance::of`] for loops that have their kernels at hand.
+    #[must_use]
+    #[inline]
+    pub fn with(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f64 {
+        match self {
+            Self::L2 => f64::from((kernels.l2_squared)(a, b)).sqrt(),
+            Self::InnerProduct => -f64::from((kernels.dot)(a, b)),
+            Self::Cosine => {
+                let (dot, a, b) = (kernels.dot_and_norms)(a, b);
+                // One root of the product (exact in f64), as pgvector takes it.
+                let similarity = f64::from(dot) / (f64::from(a) * f64::from(b)).sqrt();
+                1.0 - similarity.clamp(-1.0, 1.0)
+            }
+            Self::L1 => f64::from((kernels.l1)(a, b)),
+        }
+    }
+}
+
+/// One query against many vectors of the same dimension.
+///
+/// A vector's place in the answer is its **key**, an `f64`, smaller first: minus the cosine similarity, minus the
+/// inner product, or the squared distance. A search computes [`Scorer::lower_bound`] for every vector and
+/// [`Scorer::exact`] only for those whose bound does not already lose. Negating and rounding are monotonic, so comparing
+/// keys rounded to `f32` (as `score` does, for ties by id) is sound with bounds as well.
+#[derive(Clone, Debug)]
+pub struct Scorer {
+    kernels: &'static Kernels,
+    metric: Metric,
+    query: Box<[f32]>,
+    /// |query|
+    norm: f64,
+    /// Relative error of an `f32` sum, and of the `f64` sum it is compared with.
+    error: f64,
+    /// What all terms of an `f32` sum may have lost to underflow.
+    underflow: f64,
+}
+
+/// Squared norms below this are not trusted from `f32`: underflow of single terms would show in the result.
+const SMALLEST_SQUARED_NORM: f64 = 1e-30;
+
+impl Scorer {
+    /// A scorer for `query`.
+    #[must_use]
+    pub fn new(metric: Metric, query: impl Into<Box<[f32]>>) -> Self {
+        Self::with(kernels(), metric, query.into())
+    }
+
+    fn with(kernels: &'static Kernels, metric: Metric, query: Box<[f32]>) -> Self {
+        let norm = (kernels.dot_f64)(&query, &query).sqrt();
+        let steps = rounding_steps(query.len());
+        // 1.01 covers the second-order terms of (1 + ε)^steps (steps·ε < 1e-4 at 20,000 dimensions), and the rest, in
+        // units of 2⁻⁵³: the f64 sum's own error and the handful of f64 operations below.
+        let error = 1.01 * steps * 2f64.powi(-24) + (4.0 * steps + 64.0) * 2f64.powi(-53);
+        let underflow = query.len() as f64 * UNDERFLOW;
+        Self {
+            kernels,
+            metric,
+            query,
+            norm,
+            error,
+            underflow,
+        }
+    }
+
+    /// The metric it scores by.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The query.
+    #[must_use]
+    pub fn query(&self) -> &[f32] {
+        &self.query
+    }
+
+    /// A number not above `exact(vector)`, for the price of an `f32` kernel: its result less the most that rounding can
+    /// have added. Where `f32` overflows, or is too coarse to bound anything, −∞: the exact key must be computed.
+    #[must_use]
+    #[inline]
+    pub fn lower_bound(&self, vector: &[f32]) -> f64 {
+        let bound = match self.metric {
+            Metric::Cosine => self.cosine_bound(vector),
+            Metric::DotProduct => self.dot_product_bound(vector),
+            Metric::Euclidean => {
+                // All terms are positive, so the error is relative to the sum itself.
+                let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
+                if sum.is_finite() {
+                    ((sum - self.underflow) * (1.0 - self.error)).max(0.0)
+                } else {
+                    f64::NEG_INFINITY
+                }
+            }
+        };
+        if bound.is_finite() {
+            bound
+        } else {
+            f64::NEG_INFINITY
+        }
+    }
+
+    /// The error of an inner product is relative to Σ|qᵢ·vᵢ| ≤ |q|·|v|.
+    #[inline]
+    fn dot_product_bound(&self, vector: &[f32]) -> f64 {
+        let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+        // |v|² from above; then (1 + error) again for this root and the product.
+        let squared_norm = (f64::from(squared_norm) + self.underflow) * (1.0 + 2.0 * self.error);
+        let margin = self.error * (1.0 + self.error) * self.norm * squared_norm.sqrt();
+        -f64::from(dot) - margin - self.underflow
+    }
+
+    /// similarity = dot / (|q|·|v|): the inner product's error divided by |q|·|v| is at most `error`; that of |v|² moves
+    /// the quotient by half as much, relatively, and the quotient is at most 1.
+    #[inline]
+    fn cosine_bound(&self, vector: &[f32]) -> f64 {
+        let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+        let squared_norm = f64::from(squared_norm);
+        if squared_norm < SMALLEST_SQUARED_NORM || !squared_norm.is_finite() || !dot.is_finite() {
+            return f64::NEG_INFINITY;
+        }
+        let norms = self.norm * squared_norm.sqrt();
+        // The underflow of |v|² is below 2e-10 · |v|² here, once more relatively to a quotient of at most 1.
+        let margin = 2.0 * self.error + 2.0 * self.underflow * (1.0 / norms + 1.0 / squared_norm);
+        (-f64::from(dot) / norms - margin).max(-1.0)
+    }
+
+    /// The key: exact to `f64` rounding. A vector without a key (one of zeros under cosine) gets NaN, positive, so that
+    /// `f64::total_cmp` puts it last.
+    #[must_use]
+    #[inline]
+    pub fn exact(&self, vector: &[f32]) -> f64 {
+        match self.metric {
+            Metric::Cosine => {
+                let (dot, squared_norm) = (self.kernels.dot_and_norm_f64)(&self.query, vector);
+                let similarity = dot / (self.norm * squared_norm.sqrt());
+                if similarity.is_nan() {
+                    f64::NAN
+                } else {
+                    -similarity.clamp(-1.0, 1.0)
+                }
+            }
+            Metric::DotProduct => -(self.kernels.dot_f64)(&self.query, vector),
+            Metric::Euclidean => (self.kernels.l2_squared_f64)(&self.query, vector),
+        }
+    }
+
+    /// The score of a key, as the user sees it: the similarity, the inner product or the squared distance.
+    #[must_use]
+    #[inline]
+    pub fn score(&self, key: f64) -> f32 {
+        match self.metric {
+            // `0.0 −` and not `−`: an inner product of zero is 0, not −0.
+            Metric::Cosine | Metric::DotProduct => (0.0 - key) as f32,
+            Metric::Euclidean => key as f32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_and_operators() {
+        let told: Vec<_> = Metric::ALL
+            .iter()
+            .map(|metric| (metric.name(), metric.operator()))
+            .collect();
+        let expected = [
+            ("cosine", "<=>"),
+            ("dotproduct", "<#>"),
+            ("euclidean", "<->"),
+        ];
+        assert_eq!(told, expected);
+        for metric in Metric::ALL {
+            assert_eq!(Metric::parse(metric.name()), Ok(metric));
+        }
+        for wrong in ["", "Cosine", "l2", "cosine "] {
+            let error = Metric::parse(wrong).unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid metric: \"{wrong}\""));
+            assert!(error.hint().unwrap().contains("\"dotproduct\""));
+        }
+    }
+
+    #[test]
+    fn distances_are_pgvectors() {
+        let of = |distance: Distance, a: &[f32], b: &[f32]| distance.of(a, b);
+        assert_eq!(of(Distance::L2, &[0., 0.], &[3., 4.]), 5.0);
+        assert_eq!(of(Distance::L2, &[0., 0.], &[0., 1e20]), f64::INFINITY);
+        assert_eq!(of(Distance::InnerProduct, &[1., 2.], &[3., 4.]), -11.0);
+        let zero = of(Distance::InnerProduct, &[1., 0.], &[0., 1.]);
+        assert!(zero == 0.0 && zero.is_sign_negative(), "pgvector shows -0");
+        assert_eq!(of(Distance::L1, &[0., 0.], &[3., -4.]), 7.0);
+        assert_eq!(of(Distance::Cosine, &[1., 2.], &[2., 4.]), 0.0);
+        assert_eq!(of(Distance::Cosine, &[1., 1.], &[-1., -1.]), 2.0);
+        assert_eq!(of(Distance::Cosine, &[1., 0.], &[0., 2.]), 1.0);
+        assert!(of(Distance::Cosine, &[1., 0.], &[0., 0.]).is_nan());
+    }
+
+    #[test]
+    fn scores() {
+        let key = |metric, v: &[f32]| Scorer::new(metric, [3.0, 4.0]).exact(v);
+        let score = |metric, v: &[f32]| {
+            let scorer = Scorer::new(metric, [3.0, 4.0]);
+            scorer.score(scorer.exact(v))
+        };
+        assert_eq!(score(Metric::Cosine, &[6., 8.]), 1.0);
+        assert_eq!(score(Metric::Cosine, &[-3., -4.]), -1.0);
+        assert_eq!(score(Metric::DotProduct, &[1., 2.]), 11.0);
+        assert_eq!(score(Metric::DotProduct, &[4., -3.]).to_bits(), 0);
+        assert_eq!(score(Metric::Euclidean, &[0., 0.]), 25.0);
+        assert_eq!(key(Metric::Euclidean, &[0., 0.]), 25.0);
+        assert_eq!(key(Metric::DotProduct, &[1., 2.]), -11.0);
+
+        let nothing = key(Metric::Cosine, &[0., 0.]);
+        assert_eq!(nothing.total_cmp(&f64::MAX), std::cmp::Ordering::Greater);
+        assert_eq!(nothing.total_cmp(&1.0), std::cmp::Ordering::Greater);
+    }
+
+    /// A bound that never decides anything would be sound too: it must be close for ordinary vectors.
+    #[test]
+    fn the_bound_is_tight_for_ordinary_vectors() {
+        let wave = |from: f32| -> Vec<f32> {
+            (0..384)
+                .map(|i| (i as f32 * 0.37 + from).sin() / 14.0)
+                .collect()
+        };
+        for metric in Metric::ALL {
+            let scorer = Scorer::new(metric, wave(0.0));
+            for from in [0.0, 0.5, 1.0, 2.0, 3.0] {
+                let gap = scorer.exact(&wave(from)) - scorer.lower_bound(&wave(from));
+                assert!((0.0..2e-5).contains(&gap), "{metric:?} {from}: {gap:e}");
+            }
+        }
+    }
+
+    /// Any finite float, with more denormal, huge and ordinary ones than bits at random would give.
+    fn element() -> impl Strategy<Value = f32> {
+        let any = any::<u32>().prop_map(f32::from_bits);
+        prop_oneof![
+            3 => -1.0f32..1.0,
+            1 => any.prop_filter("finite", |f| f.is_finite()),
+            1 => (0u32..1 << 23).prop_map(f32::from_bits),
+            1 => (-1.0f32..1.0).prop_map(|f| f * 3e38),
+            1 => (-1.0f32..1.0).prop_map(|f| f * 1e-19),
+            1 => Just(0.0),
+        ]
+    }
+
+    /// Two vectors of one length; now and then all of one magnitude, or nearly parallel.
+    fn pair() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+        let mixed = (1usize..80).prop_flat_map(|n| {
+            use prop::collection::vec;
+            (vec(element(), n), vec(element(), n))
+        });
+        let scaled = (1usize..700, -44i32..38, -44i32..38).prop_flat_map(|(n, p, q)| {
+            use prop::collection::vec;
+            (vec(-1.0f32..1.0, n), vec(-1.0f32..1.0, n)).prop_map(move |(mut a, mut b)| {
+                a.iter_mut().for_each(|f| *f *= 10f32.powi(p));
+                b.iter_mut().for_each(|f| *f *= 10f32.powi(q));
+                (a, b)
+            })
+        });
+        let parallel = (scaled.clone(), -2.0f32..2.0).prop_map(|((a, _), factor)| {
+            let b = a.iter().map(|f| f * factor).collect();
+            (a, b)
+        });
+        prop_oneof![mixed, scaled, parallel]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn the_bound_is_never_above_the_key((query, vector) in pair()) {
+            for metric in Metric::ALL {
+                for simd in ["avx512", "avx2", "neon", "scalar"] {
+                    let table = crate::kernel::choose(Some(simd));
+                    let scorer = Scorer::with(table, metric, query.clone().into());
+                    let (bound, key) = (scorer.lower_bound(&vector), scorer.exact(&vector));
+                    prop_assert!(!bound.is_nan());
+                    prop_assert!(
+                        bound.total_cmp(&key).is_le(),
+                        "{metric:?} {simd}: bound {bound:e} above key {key:e}"
+                    );
+                }
+            }
+        }
+    }
+}
