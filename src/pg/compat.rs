@@ -69,3 +69,40 @@ pub unsafe fn ensure_heap_slot(state: *mut pg_sys::CustomScanState) {
         (*planstate).qual = pg_sys::ExecInitQual((*(*planstate).plan).qual, planstate);
     }
 }
+
+/// A column of a tuple descriptor.
+///
+/// # Safety
+/// `descriptor` is live and has more than `position` columns.
+#[cfg(feature = "pg18")]
+pub unsafe fn attribute(
+    descriptor: pg_sys::TupleDesc,
+    position: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the full attributes lie behind the compact ones, as many; by the caller's promise.
+    unsafe {
+        let compact = (&raw const (*descriptor).compact_attrs).cast::<pg_sys::CompactAttribute>();
+        let count = usize::try_from((*descriptor).natts).unwrap_or(0);
+        compact
+            .add(count)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(position)
+    }
+}
+
+/// A column of a tuple descriptor.
+///
+/// # Safety
+/// `descriptor` is live and has more than `position` columns.
+#[cfg(not(feature = "pg18"))]
+pub unsafe fn attribute(
+    descriptor: pg_sys::TupleDesc,
+    position: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the attributes are an array at the end of the descriptor; by the caller's promise.
+    unsafe {
+        (&raw const (*descriptor).attrs)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(position)
+    }
+}

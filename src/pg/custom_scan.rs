@@ -9,15 +9,14 @@
 //! errors too. Mark/restore, backward scans and parallel workers are not offered: their callbacks are NULL.
 
 use super::compat;
-use super::explain::Explain;
 use super::executor::{Executor, Values, clear_slot};
+use super::explain::Explain;
 use super::memory;
 use super::node::PathCost;
+use super::pg_list;
 use super::report::OrReport;
 use crate::error::Error;
 use core::ffi::{CStr, c_int};
-use core::ptr;
-use pgrx::PgList;
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CString;
@@ -104,8 +103,6 @@ pub(super) unsafe fn add_path<T: CustomScan>(
 ) {
     // SAFETY: by the caller's promise; all is allocated in the planner's memory, as the path is.
     unsafe {
-        let mut pathkeys = PgList::<pg_sys::PathKey>::new();
-        pathkeys.push(pathkey);
         let path = make_node::<pg_sys::CustomPath>(NodeTag::T_CustomPath);
         (*path).path.pathtype = NodeTag::T_CustomScan;
         (*path).path.parent = rel;
@@ -113,7 +110,7 @@ pub(super) unsafe fn add_path<T: CustomScan>(
         (*path).path.rows = (*rel).rows;
         (*path).path.startup_cost = cost.startup;
         (*path).path.total_cost = cost.total;
-        (*path).path.pathkeys = pathkeys.into_pg();
+        (*path).path.pathkeys = pg_list::append(core::ptr::null_mut(), pathkey);
         (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;
         (*path).custom_private = private_list(expressions, private);
         (*path).methods = Methods::<T>::PATH;
@@ -127,20 +124,21 @@ pub(super) unsafe fn add_path<T: CustomScan>(
 /// The expressions are null or nodes.
 unsafe fn private_list(expressions: &Expressions, private: &str) -> *mut pg_sys::List {
     let text = CString::new(private.replace('\0', "")).unwrap_or_default();
-    let mut list = PgList::<pg_sys::Node>::new();
     // SAFETY: by the caller's promise; `pstrdup` copies the text into the planner's memory.
     unsafe {
-        list.push(pg_sys::makeString(pg_sys::pstrdup(text.as_ptr())).cast());
+        let text = pg_sys::makeString(pg_sys::pstrdup(text.as_ptr()));
+        let mut list = pg_list::append(core::ptr::null_mut(), text);
         for node in core::iter::once(&expressions.order_by).chain(&expressions.values) {
-            list.push(if node.is_null() {
+            let copy: *mut pg_sys::Node = if node.is_null() {
                 // A plan's list of expressions has no holes; a constant NULL stands for "none".
                 pg_sys::makeNullConst(pg_sys::INT8OID, -1, pg_sys::InvalidOid).cast()
             } else {
                 pg_sys::copyObjectImpl(node.cast_const().cast()).cast()
-            });
+            };
+            list = pg_list::append(list, copy);
         }
+        list
     }
-    list.into_pg()
 }
 
 /// "Convert a custom path to a finished plan." The clauses arrive sorted, those of security barriers first.
@@ -156,20 +154,24 @@ unsafe extern "C-unwind" fn plan<T: CustomScan>(
     // text and the others are expressions.
     unsafe {
         pgrx_extern_c_guard(|| {
-            let private = PgList::<pg_sys::Node>::from_pg((*best_path).custom_private);
-            let mut texts = PgList::<pg_sys::Node>::new();
-            let mut expressions = PgList::<pg_sys::Node>::new();
-            for (position, node) in private.iter_ptr().enumerate() {
-                let list = if position == 0 { &mut texts } else { &mut expressions };
-                list.push(node);
+            let mut texts = core::ptr::null_mut();
+            let mut expressions = core::ptr::null_mut();
+            let private = pg_list::members::<pg_sys::Node>((*best_path).custom_private);
+            for (position, node) in private.enumerate() {
+                let list = if position == 0 {
+                    &mut texts
+                } else {
+                    &mut expressions
+                };
+                *list = pg_list::append(*list, node);
             }
             let scan = make_node::<pg_sys::CustomScan>(NodeTag::T_CustomScan);
             (*scan).scan.plan.targetlist = tlist;
             (*scan).scan.plan.qual = pg_sys::extract_actual_clauses(clauses, false);
             (*scan).scan.scanrelid = (*rel).relid;
             (*scan).flags = (*best_path).flags;
-            (*scan).custom_exprs = expressions.into_pg();
-            (*scan).custom_private = texts.into_pg();
+            (*scan).custom_exprs = expressions;
+            (*scan).custom_private = texts;
             (*scan).methods = Methods::<T>::SCAN;
             scan.cast()
         })
@@ -197,10 +199,11 @@ unsafe extern "C-unwind" fn create_state<T: CustomScan>(
     // current memory context is the executor's, in which the state lives.
     unsafe {
         pgrx_extern_c_guard(|| {
-            let texts = PgList::<pg_sys::String>::from_pg((*scan).custom_private);
-            let text = texts.get_ptr(0).ok_or(Error::Corrupted {
-                what: "a plan without its private text".into(),
-            });
+            let text = pg_list::member::<pg_sys::String>((*scan).custom_private, 0).ok_or(
+                Error::Corrupted {
+                    what: "a plan without its private text".into(),
+                },
+            );
             let text = CStr::from_ptr((*text.or_report()).sval);
             let provider = T::create(&text.to_string_lossy()).or_report();
             let state = make_node::<State<T>>(NodeTag::T_CustomScanState);
@@ -243,9 +246,7 @@ unsafe extern "C-unwind" fn exec<T: CustomScan>(
     // SAFETY: as in `begin`; ExecScan passes the node to the two methods, and does projection, EvalPlanQual and
     // interrupts around them.
     unsafe {
-        pgrx_extern_c_guard(|| {
-            pg_sys::ExecScan(node.cast(), Some(access::<T>), Some(recheck::<T>))
-        })
+        pgrx_extern_c_guard(|| pg_sys::ExecScan(node.cast(), Some(access::<T>), Some(recheck::<T>)))
     }
 }
 

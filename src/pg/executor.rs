@@ -1,13 +1,13 @@
 //! What a custom scan may do while it runs: evaluate its values, scan its table, fetch a row again.
 
+use super::pg_list;
 use super::vector_datum::VectorArg;
 use crate::error::Error;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
+use pgrx::PgMemoryContexts;
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::{self, Datum};
-use pgrx::{PgList, PgMemoryContexts};
 
 /// Functions of the server without pgrx's guard, for use inside a guarded closure only.
 mod unguarded {
@@ -67,9 +67,7 @@ impl Values {
             let planstate = &raw mut (*node).ss.ps;
             let plan = (*planstate).plan.cast::<pg_sys::CustomScan>();
             let quals = core::mem::replace(&mut (*planstate).qual, core::ptr::null_mut());
-            let expressions = PgList::<pg_sys::Expr>::from_pg((*plan).custom_exprs);
-            let values = expressions
-                .iter_ptr()
+            let values = pg_list::members::<pg_sys::Expr>((*plan).custom_exprs)
                 .skip(1)
                 .map(|expression| Value {
                     state: pg_sys::ExecInitExpr(expression, planstate),
@@ -109,10 +107,7 @@ impl<'a> Executor<'a> {
             // SAFETY: variable-length and aligned, as checked; the datum lives in the per-row memory, which is
             // current and not reset before the copy is made.
             unsafe {
-                check_variable_length(
-                    pg_sys::get_typlen(type_oid),
-                    type_alignment(type_oid),
-                )?;
+                check_variable_length(pg_sys::get_typlen(type_oid), type_alignment(type_oid))?;
                 Ok(VectorArg::from_datum(datum, is_null).map(|vector| vector.to_vec()))
             }
         })
@@ -270,14 +265,11 @@ impl<'a> TableScan<'a> {
     #[inline]
     pub fn advance(&mut self) -> bool {
         let context = self.executor.context();
-        let quals = self
-            .executor
-            .values
-            .quals
-            .unwrap_or(core::ptr::null_mut());
+        let quals = self.executor.values.quals.unwrap_or(core::ptr::null_mut());
         // SAFETY: scan, slot and context belong to the running node. The closure calls the server only, unguarded, and
         // owns nothing that would have to be dropped, so an error may jump over it; one guard for all the rows that
         // the quals reject.
+        #[allow(ffi_unwind_calls, reason = "guarded")]
         unsafe {
             pg_guard_ffi_boundary(|| {
                 loop {
@@ -456,7 +448,10 @@ unsafe fn check_column(descriptor: pg_sys::TupleDesc, column: i16) -> Result<(),
 }
 
 fn check_variable_length(length: i16, alignment: core::ffi::c_char) -> Result<(), Error> {
-    let aligned = matches!(alignment as u8, pg_sys::TYPALIGN_INT | pg_sys::TYPALIGN_DOUBLE);
+    let aligned = matches!(
+        alignment as u8,
+        pg_sys::TYPALIGN_INT | pg_sys::TYPALIGN_DOUBLE
+    );
     if length == -1 && aligned {
         Ok(())
     } else {

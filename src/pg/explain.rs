@@ -1,8 +1,8 @@
 //! EXPLAIN output of a custom scan, in any of EXPLAIN's formats.
 
+use super::pg_list;
 use core::ffi::CStr;
 use core::marker::PhantomData;
-use pgrx::PgList;
 use pgrx::pg_sys;
 
 /// Writes properties of one plan node.
@@ -51,10 +51,10 @@ impl Explain<'_> {
         unsafe {
             let plan = (*self.node).ss.ps.plan;
             let expressions = (*plan.cast::<pg_sys::CustomScan>()).custom_exprs;
-            let Some(key) = PgList::<pg_sys::Node>::from_pg(expressions).get_ptr(0) else {
+            let Some(key) = pg_list::member::<pg_sys::Node>(expressions, 0) else {
                 return;
             };
-            let several_tables = PgList::<pg_sys::Node>::from_pg((*self.es).rtable).len() > 1;
+            let several_tables = pg_list::members::<pg_sys::Node>((*self.es).rtable).len() > 1;
             let context =
                 pg_sys::set_deparse_context_plan((*self.es).deparse_cxt, plan, self.ancestors);
             let prefix = several_tables || (*self.es).verbose;

@@ -22,11 +22,9 @@ pub(super) unsafe fn on_reset(
 ) {
     // SAFETY: the callback's record lives in the context itself, as PostgreSQL asks; both by the caller's promise.
     unsafe {
-        let callback = pg_sys::MemoryContextAllocZero(
-            context,
-            size_of::<pg_sys::MemoryContextCallback>(),
-        )
-        .cast::<pg_sys::MemoryContextCallback>();
+        let callback =
+            pg_sys::MemoryContextAllocZero(context, size_of::<pg_sys::MemoryContextCallback>())
+                .cast::<pg_sys::MemoryContextCallback>();
         (*callback).func = Some(forget);
         (*callback).arg = argument;
         pg_sys::MemoryContextRegisterResetCallback(context, callback);

@@ -7,11 +7,13 @@ pub mod compat;
 pub mod custom_scan;
 pub mod executor;
 pub mod explain;
-pub mod extension;
+
 pub mod guc;
 pub mod hook;
 pub mod memory;
 pub mod node;
+pub mod operator;
+mod pg_list;
 pub mod report;
 pub mod varlena;
 pub mod vector_datum;

@@ -5,12 +5,12 @@
 
 use super::compat;
 use super::custom_scan::{self, CustomScan};
-use super::extension::FunctionId;
+use super::operator::FunctionId;
+use super::pg_list;
 use core::cell::OnceCell;
 use core::ffi::c_int;
 use core::marker::PhantomData;
 use core::ptr;
-use pgrx::PgList;
 use pgrx::pg_sys::{self, NodeTag};
 
 /// What matters of a base relation to a scan in order.
@@ -221,9 +221,7 @@ impl PlannedRelation<'_> {
 
     fn first_pathkey(&self) -> *mut pg_sys::PathKey {
         // SAFETY: as in `shape`; `query_pathkeys` is a list of PathKey nodes.
-        let keys =
-            unsafe { PgList::<pg_sys::PathKey>::from_pg((*self.root).query_pathkeys) };
-        keys.get_ptr(0)
+        unsafe { pg_list::member((*self.root).query_pathkeys, 0) }
             .expect("only relations of queries with an order are looked at")
     }
 
@@ -340,13 +338,7 @@ impl PlannedRelation<'_> {
                     evaluable((*parse).limitOffset),
                 ],
             };
-            custom_scan::add_path::<T>(
-                self.rel,
-                self.first_pathkey(),
-                cost,
-                &expressions,
-                private,
-            );
+            custom_scan::add_path::<T>(self.rel, self.first_pathkey(), cost, &expressions, private);
         }
     }
 }
@@ -386,8 +378,8 @@ fn call_of_two(
         }
     };
     // SAFETY: `args` is a list of expressions.
-    let arguments = unsafe { PgList::<pg_sys::Expr>::from_pg(arguments) };
-    match (arguments.len(), arguments.get_ptr(0), arguments.get_ptr(1)) {
+    let mut arguments = unsafe { pg_list::members::<pg_sys::Expr>(arguments) };
+    match (arguments.len(), arguments.next(), arguments.next()) {
         (2, Some(left), Some(right)) => Some((FunctionId::of(function), left, right)),
         _ => None,
     }
