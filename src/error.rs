@@ -59,12 +59,34 @@ pub enum Error {
     NanInVector,
     #[error("infinite value not allowed in vector")]
     InfinityInVector,
+    #[error("\"{text}\" is out of range for type vector")]
+    ElementOutOfRange { text: String },
     #[error("invalid input syntax for type vector: \"{text}\"")]
     VectorSyntax { text: String },
     #[error("array must be 1-D")]
     ArrayNotOneDimensional,
+    #[error("an array of vectors must have one dimension")]
+    VectorArrayDimensions,
     #[error("array must not contain nulls")]
     NullInArray,
+    #[error("expected unused to be 0, not {actual}")]
+    UnusedNotZero { actual: i16 },
+    #[error("insufficient data left in message")]
+    InsufficientMessage,
+    #[error("invalid type modifier")]
+    InvalidTypmod,
+    #[error("dimensions for type vector must be at least 1")]
+    TypmodTooSmall,
+    #[error("dimensions for type vector cannot exceed {max}")]
+    TypmodTooLarge { max: usize },
+    #[error("value out of range: overflow")]
+    Overflow,
+    #[error("value out of range: underflow")]
+    Underflow,
+    #[error("expected the state of an aggregate over vectors")]
+    AggregateState,
+    #[error("integer out of range")]
+    IntegerOutOfRange,
 
     // -- names and arguments --
     #[error("index \"{name}\" does not exist")]
@@ -139,13 +161,21 @@ impl Error {
             | E::NoDimensions
             | E::NanInVector
             | E::InfinityInVector
+            | E::ArrayNotOneDimensional
+            | E::UnusedNotZero { .. }
             | E::ZeroVector => SqlState::DataException,
             E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
                 SqlState::ProgramLimitExceeded
             }
+            E::ElementOutOfRange { .. } => SqlState::NumericValueOutOfRange,
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
-            E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
+            E::VectorArrayDimensions => SqlState::ArraySubscriptError,
             E::NullInArray => SqlState::NullValueNotAllowed,
+            E::InsufficientMessage => SqlState::ProtocolViolation,
+            E::AggregateState | E::InvalidTypmod | E::TypmodTooSmall | E::TypmodTooLarge { .. } => {
+                SqlState::InvalidParameterValue
+            }
+            E::Overflow | E::Underflow | E::IntegerOutOfRange => SqlState::NumericValueOutOfRange,
             E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
             E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
             E::InvalidArgument { .. }

@@ -1,4 +1,8 @@
-//! (to be written)
+//! The SQL functions, one file per family.
+#![forbid(unsafe_code)]
 
-/// Called once when the library is loaded.
-pub fn init() {}
+mod aggregates;
+mod casts;
+mod operators;
+mod pgvector_casts;
+mod vector_type;

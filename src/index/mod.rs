@@ -1,1 +1,3 @@
-//! (to be written)
+//! The search algorithm's own data structures; so far the bounded heap of the best k.
+
+pub mod topk;

@@ -3,11 +3,11 @@
 #![deny(ffi_unwind_calls)]
 
 pub mod array;
+pub mod binary;
 pub mod compat;
 pub mod custom_scan;
 pub mod executor;
 pub mod explain;
-
 pub mod guc;
 pub mod hook;
 pub mod memory;
@@ -15,5 +15,6 @@ pub mod node;
 pub mod operator;
 mod pg_list;
 pub mod report;
+pub mod typmod;
 pub mod varlena;
 pub mod vector_datum;

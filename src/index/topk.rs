@@ -1,0 +1,149 @@
+//! The best k of a stream: a bounded max-heap, whose top is the worst of those kept.
+#![forbid(unsafe_code)]
+
+/// Keeps the `k` smallest items pushed.
+///
+/// Which of several equal items are kept is not defined; an order without ties (score, then id) leaves no choice.
+#[derive(Clone, Debug)]
+pub struct TopK<T> {
+    k: usize,
+    /// A binary max-heap: `heap[i]` is not less than `heap[2i + 1]` and `heap[2i + 2]`.
+    heap: Vec<T>,
+}
+
+impl<T: Ord> TopK<T> {
+    /// Room for `k` items, allocated here once.
+    #[must_use]
+    pub fn new(k: usize) -> Self {
+        Self {
+            k,
+            heap: Vec::with_capacity(k),
+        }
+    }
+
+    /// Offers an item; whether it was kept. When `k` are held, it must be less than the worst, which then goes.
+    #[inline]
+    pub fn push(&mut self, item: T) -> bool {
+        if self.heap.len() < self.k {
+            self.heap.push(item);
+            self.sift_up(self.heap.len() - 1);
+            return true;
+        }
+        match self.heap.first_mut() {
+            Some(worst) if item < *worst => {
+                *worst = item;
+                self.sift_down(0);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The worst item kept, once `k` are: only items less than it will be kept. Before that, any will.
+    #[must_use]
+    #[inline]
+    pub fn worst(&self) -> Option<&T> {
+        if self.heap.len() == self.k {
+            self.heap.first()
+        } else {
+            None
+        }
+    }
+
+    /// How many items are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// The items kept, best first.
+    #[must_use]
+    pub fn into_sorted_vec(mut self) -> Vec<T> {
+        self.heap.sort_unstable();
+        self.heap
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[at] <= self.heap[parent] {
+                break;
+            }
+            self.heap.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.heap.len() {
+                break;
+            }
+            let right = left + 1;
+            let larger = if right < self.heap.len() && self.heap[right] > self.heap[left] {
+                right
+            } else {
+                left
+            };
+            if self.heap[larger] <= self.heap[at] {
+                break;
+            }
+            self.heap.swap(at, larger);
+            at = larger;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_worst_is_known_only_when_full() {
+        let mut top = TopK::new(2);
+        assert!(top.is_empty());
+        assert!(top.push(5));
+        assert_eq!(top.worst(), None);
+        assert!(top.push(9));
+        assert_eq!(top.worst(), Some(&9));
+        assert!(!top.push(9), "an equal item does not displace the worst");
+        assert!(top.push(1));
+        assert_eq!((top.len(), top.worst()), (2, Some(&5)));
+        assert_eq!(top.into_sorted_vec(), [1, 5]);
+    }
+
+    #[test]
+    fn none_is_kept_of_none_asked() {
+        let mut top = TopK::new(0);
+        assert!(!top.push(1));
+        assert_eq!(top.worst(), None);
+        assert_eq!(top.into_sorted_vec(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_sort_and_truncate(items in prop::collection::vec(0u16..500, 0..300), k in 0usize..50) {
+            let mut top = TopK::new(k);
+            let room = top.heap.capacity();
+            for (seen, &item) in items.iter().enumerate() {
+                let mut before = items[..seen].to_vec();
+                before.sort_unstable();
+                let kept = k > 0 && before.get(k - 1).is_none_or(|worst| item < *worst);
+                prop_assert_eq!(top.push(item), kept);
+            }
+            prop_assert_eq!(top.heap.capacity(), room);
+            let mut expected = items;
+            expected.sort_unstable();
+            expected.truncate(k);
+            prop_assert_eq!(top.into_sorted_vec(), expected);
+        }
+    }
+}
