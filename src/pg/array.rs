@@ -149,6 +149,15 @@ impl<'a> VectorArrayArg<'a> {
     }
 }
 
+/// The payloads, without headers, of the elements of such an array; none for a null.
+pub(super) fn varlena_elements(array: &[u8]) -> Result<Vec<Option<&[u8]>>, Error> {
+    let parts = Parts::read(array)?.ok_or(Error::ArrayNotOneDimensional)?;
+    let elements = parts.values()?.into_iter();
+    Ok(elements
+        .map(|element| element.and_then(|value| value.get(varlena::HEADER..)))
+        .collect())
+}
+
 // SAFETY: what is handed out lives as long as the call's arguments.
 unsafe impl<'fcx> ArgAbi<'fcx> for VectorArrayArg<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {

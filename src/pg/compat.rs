@@ -1,7 +1,242 @@
-//! Every difference between PostgreSQL 15 … 18 that the rest of the crate would see. Functions here present the
-//! newest server's view.
+//! What differs between PostgreSQL 15 … 18: every function here presents the newest version's face.
 
 use pgrx::pg_sys;
+
+/// Attribute `index` (from 0) of a descriptor: 18 keeps compact copies in front of the full ones.
+///
+/// # Safety
+/// `index` must be less than the descriptor's `natts`.
+pub unsafe fn tuple_desc_attr(
+    desc: pg_sys::TupleDesc,
+    index: usize,
+) -> *mut pg_sys::FormData_pg_attribute {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: attrs has natts elements; the caller keeps index below.
+    unsafe {
+        (*desc).attrs.as_mut_ptr().add(index)
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the full attributes follow natts compact ones (TupleDescAttr in access/tupdesc.h).
+    unsafe {
+        let natts = (*desc).natts as usize;
+        (*desc)
+            .compact_attrs
+            .as_mut_ptr()
+            .add(natts)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(index)
+    }
+}
+
+/// Begins an index scan for `keys` equality or range keys, no order-by.
+///
+/// # Safety
+/// Both relations must be open and locked, the snapshot registered or active for the scan's life.
+pub unsafe fn index_beginscan(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::index_beginscan(heap, index, snapshot, keys, 0)
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's contract; no instrumentation is asked for.
+    unsafe {
+        pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), keys, 0)
+    }
+}
+
+/// Does any unique index already hold this slot's key? Returns true if not; else `conflict` names the row.
+///
+/// # Safety
+/// As ExecCheckIndexConstraints (executor/execIndexing.c): indexes opened with speculative = true.
+pub unsafe fn check_index_constraints(
+    result_relation: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+    conflict: *mut pg_sys::ItemPointerData,
+    arbiters: *mut pg_sys::List,
+) -> bool {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ExecCheckIndexConstraints(result_relation, slot, estate, conflict, arbiters)
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's contract; an invalid tupleid means the tuple is not yet in the table.
+    unsafe {
+        let mut none = pg_sys::ItemPointerData::default();
+        pg_sys::ExecCheckIndexConstraints(
+            result_relation,
+            slot,
+            estate,
+            conflict,
+            &raw mut none,
+            arbiters,
+        )
+    }
+}
+
+/// Inserts index entries for a tuple. `update_indexes` is what table_tuple_update answered, 0 for an insert.
+///
+/// # Safety
+/// As ExecInsertIndexTuples (executor/execIndexing.c).
+pub unsafe fn insert_index_tuples(
+    result_relation: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+    update_indexes: u32,
+    speculative_conflict: Option<&mut bool>,
+    arbiters: *mut pg_sys::List,
+) {
+    let speculative = speculative_conflict.is_some();
+    let conflict = speculative_conflict.map_or(std::ptr::null_mut(), |flag| flag as *mut bool);
+    #[cfg(feature = "pg15")]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ExecInsertIndexTuples(
+            result_relation,
+            slot,
+            estate,
+            update_indexes != 0,
+            speculative,
+            conflict,
+            arbiters,
+        );
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ExecInsertIndexTuples(
+            result_relation,
+            slot,
+            estate,
+            update_indexes != 0,
+            speculative,
+            conflict,
+            arbiters,
+            update_indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing,
+        );
+    }
+}
+
+/// Updates a locked tuple; `update_indexes` answers 0 where no index entry is needed (a HOT update).
+///
+/// # Safety
+/// As table_tuple_update (access/tableam.h).
+#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+pub unsafe fn table_tuple_update(
+    relation: pg_sys::Relation,
+    tid: *mut pg_sys::ItemPointerData,
+    slot: *mut pg_sys::TupleTableSlot,
+    command: pg_sys::CommandId,
+    snapshot: pg_sys::Snapshot,
+    failure: *mut pg_sys::TM_FailureData,
+    update_indexes: &mut u32,
+) -> pg_sys::TM_Result::Type {
+    let mut lock_mode = pg_sys::LockTupleMode::LockTupleExclusive;
+    #[cfg(feature = "pg15")]
+    let mut indexes = false;
+    #[cfg(not(feature = "pg15"))]
+    let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
+    // SAFETY: the caller's contract; every table has a table access method with all callbacks set.
+    let result = unsafe {
+        let update = (*(*relation).rd_tableam)
+            .tuple_update
+            .expect("a table access method has tuple_update");
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            update(
+                relation,
+                tid,
+                slot,
+                command,
+                snapshot,
+                std::ptr::null_mut(),
+                true,
+                failure,
+                &raw mut lock_mode,
+                &raw mut indexes,
+            )
+        })
+    };
+    *update_indexes = indexes.into();
+    result
+}
+
+/// The schema an extension was created in.
+///
+/// # Safety
+/// Catalog access must be possible: inside a transaction.
+#[cfg(not(feature = "pg15"))]
+pub unsafe fn extension_schema(extension: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: answers InvalidOid for an unknown extension.
+    unsafe { pg_sys::get_extension_schema(extension) }
+}
+
+/// The schema an extension was created in (pg_extension.extnamespace).
+///
+/// # Safety
+/// Catalog access must be possible: inside a transaction.
+#[cfg(feature = "pg15")]
+pub unsafe fn extension_schema(extension: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: pg_extension is a catalog with an index on oid; the row is read before the scan ends.
+    unsafe {
+        let relation = pg_sys::table_open(
+            pg_sys::ExtensionRelationId,
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &raw mut key,
+            pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
+            pg_sys::Datum::from(extension),
+        );
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
+            true,
+            std::ptr::null_mut(),
+            1,
+            &raw mut key,
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let schema = if tuple.is_null() {
+            pg_sys::InvalidOid
+        } else {
+            (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>()).extnamespace
+        };
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        schema
+    }
+}
+
+/// Counts a sequential scan in the cumulative statistics (pgstat_count_heap_scan in pgstat.h).
+///
+/// # Safety
+/// `statistics` must be NULL or belong to an open relation.
+pub unsafe fn count_scan(statistics: *mut pg_sys::PgStat_TableStatus) {
+    if statistics.is_null() {
+        return;
+    }
+    // SAFETY: the caller's contract.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            (*statistics).t_counts.t_numscans += 1;
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            (*statistics).counts.numscans += 1;
+        }
+    }
+}
 
 /// Does the path key ask for ascending order?
 ///
@@ -67,42 +302,5 @@ pub unsafe fn ensure_heap_slot(state: *mut pg_sys::CustomScanState) {
         (*planstate).subPlan = core::ptr::null_mut();
         pg_sys::ExecAssignScanProjectionInfo(scan);
         (*planstate).qual = pg_sys::ExecInitQual((*(*planstate).plan).qual, planstate);
-    }
-}
-
-/// A column of a tuple descriptor.
-///
-/// # Safety
-/// `descriptor` is live and has more than `position` columns.
-#[cfg(feature = "pg18")]
-pub unsafe fn attribute(
-    descriptor: pg_sys::TupleDesc,
-    position: usize,
-) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: the full attributes lie behind the compact ones, as many; by the caller's promise.
-    unsafe {
-        let compact = (&raw const (*descriptor).compact_attrs).cast::<pg_sys::CompactAttribute>();
-        let count = usize::try_from((*descriptor).natts).unwrap_or(0);
-        compact
-            .add(count)
-            .cast::<pg_sys::FormData_pg_attribute>()
-            .add(position)
-    }
-}
-
-/// A column of a tuple descriptor.
-///
-/// # Safety
-/// `descriptor` is live and has more than `position` columns.
-#[cfg(not(feature = "pg18"))]
-pub unsafe fn attribute(
-    descriptor: pg_sys::TupleDesc,
-    position: usize,
-) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: the attributes are an array at the end of the descriptor; by the caller's promise.
-    unsafe {
-        (&raw const (*descriptor).attrs)
-            .cast::<pg_sys::FormData_pg_attribute>()
-            .add(position)
     }
 }

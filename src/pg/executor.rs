@@ -1,5 +1,6 @@
 //! What a custom scan may do while it runs: evaluate its values, scan its table, fetch a row again.
 
+use super::heap::Tid;
 use super::pg_list;
 use super::vector_datum::VectorArg;
 use crate::error::Error;
@@ -18,28 +19,6 @@ mod unguarded {
         pub(super) fn ProcessInterrupts();
         pub(super) fn MemoryContextReset(context: pg_sys::MemoryContext);
         pub(super) fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
-    }
-}
-
-/// Where a row lies, in the order of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RowId(u64);
-
-impl RowId {
-    fn of(tid: &pg_sys::ItemPointerData) -> Self {
-        let block = u64::from(tid.ip_blkid.bi_hi) << 16 | u64::from(tid.ip_blkid.bi_lo);
-        Self(block << 16 | u64::from(tid.ip_posid))
-    }
-
-    fn tid(self) -> pg_sys::ItemPointerData {
-        // Each part is cut to its 16 bits.
-        pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: (self.0 >> 32) as u16,
-                bi_lo: (self.0 >> 16) as u16,
-            },
-            ip_posid: self.0 as u16,
-        }
     }
 }
 
@@ -211,8 +190,8 @@ impl<'a> Executor<'a> {
     }
 
     /// Puts a row that was seen by a scan of this run into the scan slot.
-    pub fn fetch(&mut self, row: RowId) -> Result<(), Error> {
-        let mut tid = row.tid();
+    pub fn fetch(&mut self, row: Tid) -> Result<(), Error> {
+        let mut tid = row.to_raw();
         // SAFETY: as in `table_scan`; the slot is of the relation's kind. The row was visible to the same snapshot,
         // which holds it in place.
         let found = unsafe {
@@ -312,9 +291,9 @@ impl<'a> TableScan<'a> {
 
     /// Where the current row lies.
     #[inline]
-    pub fn row(&self) -> RowId {
+    pub fn row(&self) -> Tid {
         // SAFETY: the slot is live; before the first row its TID is unset, which is a value like any other.
-        RowId::of(unsafe { &(*self.slot).tts_tid })
+        Tid::from_raw(unsafe { (*self.slot).tts_tid })
     }
 
     /// The column of the current row; `None` if it is NULL.
@@ -439,7 +418,7 @@ unsafe fn check_column(descriptor: pg_sys::TupleDesc, column: i16) -> Result<(),
         let count = usize::try_from((*descriptor).natts).unwrap_or(0);
         match position {
             Some(position) if position < count => {
-                let attribute = super::compat::attribute(descriptor, position);
+                let attribute = super::compat::tuple_desc_attr(descriptor, position);
                 check_variable_length((*attribute).attlen, (*attribute).attalign)
             }
             _ => Err(not_a_vector()),

@@ -2,19 +2,32 @@
 #![allow(unsafe_code)]
 #![deny(ffi_unwind_calls)]
 
+pub mod access;
 pub mod array;
 pub mod binary;
+pub mod catalog;
 pub mod compat;
 pub mod custom_scan;
 pub mod executor;
 pub mod explain;
+pub mod extension;
 pub mod guc;
+pub mod heap;
 pub mod hook;
+pub mod json;
+pub mod leaf;
 pub mod memory;
 pub mod node;
 pub mod operator;
 mod pg_list;
+pub mod probe;
+pub mod relation;
 pub mod report;
+pub mod transaction;
+pub mod tuple;
 pub mod typmod;
 pub mod varlena;
 pub mod vector_datum;
+pub mod writer;
+
+pub use pgrx::pg_sys::Oid;

@@ -1,6 +1,7 @@
 //! What the current database's copy of the extension is made of: its operators, by identity and never by name alone,
 //! for another extension with the same operator names may be installed beside it.
 
+use super::{compat, extension};
 use core::cell::Cell;
 use core::ffi::{CStr, c_int};
 use pgrx::pg_guard;
@@ -61,7 +62,8 @@ impl<const N: usize> OperatorFunctions<N> {
     }
 
     fn look_up(&self) -> Option<[FunctionId; N]> {
-        let schema = schema_of_extension(c"conifer")?;
+        // SAFETY: planning runs inside a transaction.
+        let schema = unsafe { compat::extension_schema(extension::oid()?) };
         let element = cached_oid(
             SysCacheIdentifier::TYPENAMENSP,
             pg_sys::Anum_pg_type_oid,
@@ -111,42 +113,6 @@ fn cached_oid(
         )
     };
     (oid != pg_sys::InvalidOid).then_some(oid)
-}
-
-/// The schema an extension was created in, or nothing if it is not in this database. PostgreSQL has a function for it
-/// only since 16.
-fn schema_of_extension(name: &'static CStr) -> Option<pg_sys::Oid> {
-    // SAFETY: the textbook scan of a catalog: table and index are closed in the reverse order of opening, the key is
-    // initialised before its use, and the tuple is read before the scan ends.
-    unsafe {
-        let table = pg_sys::table_open(
-            pg_sys::ExtensionRelationId,
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        );
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &raw mut key,
-            pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(pg_sys::F_NAMEEQ),
-            name_datum(name),
-        );
-        let scan = pg_sys::systable_beginscan(
-            table,
-            pg_sys::Oid::from(pg_sys::ExtensionNameIndexId),
-            true,
-            core::ptr::null_mut(),
-            1,
-            &raw mut key,
-        );
-        let tuple = pg_sys::systable_getnext(scan);
-        let schema = (!tuple.is_null()).then(|| {
-            (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>()).extnamespace
-        });
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        schema
-    }
 }
 
 /// CREATE EXTENSION and DROP EXTENSION add and remove operators, so changes of `pg_operator` are all that matters.

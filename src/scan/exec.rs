@@ -10,13 +10,13 @@
 
 use super::private::{LIMIT, Limit, OFFSET, QUERY, TopKPlan};
 use crate::error::Error;
-use crate::metric::Distance;
+use crate::index::topk::TopK;
 use crate::pg::custom_scan::CustomScan;
-use crate::pg::executor::{Executor, RowId, TableScan};
+use crate::pg::executor::{Executor, TableScan};
 use crate::pg::explain::Explain;
+use crate::pg::heap::Tid;
 use crate::pg::memory::work_mem;
 use core::ffi::CStr;
-use std::collections::BinaryHeap;
 
 /// Rows kept beyond those the query wants: a few may be skipped above (locked rows, joins).
 pub const FIRST_EXTRA: usize = 8;
@@ -34,7 +34,7 @@ pub fn largest_batch(work_mem: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     key: SortKey,
-    row: RowId,
+    row: Tid,
 }
 
 /// A `float8` or NULL as an integer of the same order: numbers, then NaN, then NULL.
@@ -125,7 +125,8 @@ impl TopKScan {
     /// Fills the batch with the next rows behind the last one handed out.
     fn pass(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
         self.batch_size = self.next_batch_size(executor)?;
-        let mut kept = Kept::new(self.batch_size);
+        let mut kept = TopK::new(self.batch_size);
+        let mut candidates = 0;
         let mut scan = executor.table_scan(self.plan.column)?;
         while scan.advance() {
             let key = self.key(&mut scan)?;
@@ -134,13 +135,14 @@ impl TopKScan {
                 row: scan.row(),
             };
             if self.last.is_none_or(|last| entry > last) {
+                candidates += 1;
                 kept.push(entry);
             }
         }
         self.scanned += scan.scanned();
         self.passes += 1;
-        self.complete = !kept.overflowed;
-        self.batch = kept.heap.into_sorted_vec();
+        self.complete = candidates == kept.len();
+        self.batch = kept.into_sorted_vec();
         self.batch.reverse();
         Ok(())
     }
@@ -172,13 +174,8 @@ impl TopKScan {
                 query.len(),
             ));
         }
-        Ok(SortKey::of(distance(self.plan.distance, &vector, query)))
+        Ok(SortKey::of(self.plan.distance.of(&vector, query)))
     }
-}
-
-#[inline]
-fn distance(distance: Distance, vector: &[f32], query: &[f32]) -> f64 {
-    distance.of(vector, query)
 }
 
 #[cold]
@@ -199,37 +196,6 @@ fn limit_at_run_time(executor: &mut Executor<'_>) -> Result<usize, Error> {
     let offset = executor.bigint(OFFSET)?.unwrap_or(0);
     let rows = limit.max(0).saturating_add(offset.max(0));
     Ok(usize::try_from(rows).unwrap_or(usize::MAX))
-}
-
-/// The smallest entries of those pushed.
-struct Kept {
-    heap: BinaryHeap<Entry>,
-    capacity: usize,
-    overflowed: bool,
-}
-
-impl Kept {
-    fn new(capacity: usize) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            capacity,
-            overflowed: false,
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, entry: Entry) {
-        if self.heap.len() < self.capacity {
-            self.heap.push(entry);
-            return;
-        }
-        self.overflowed = true;
-        if let Some(mut worst) = self.heap.peek_mut()
-            && entry < *worst
-        {
-            *worst = entry;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! Who the caller is, what they may do, and running the extension's own DDL as somebody else.
+
+use super::relation::Oid;
+use pgrx::pg_sys;
+
+/// A right on a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    Select,
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Privilege {
+    fn raw(self) -> pg_sys::AclMode {
+        let mode = match self {
+            Privilege::Select => pg_sys::ACL_SELECT,
+            Privilege::Insert => pg_sys::ACL_INSERT,
+            Privilege::Update => pg_sys::ACL_UPDATE,
+            Privilege::Delete => pg_sys::ACL_DELETE,
+        };
+        mode as pg_sys::AclMode
+    }
+}
+
+/// The role whose rights count.
+pub fn current_user() -> Oid {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Has the caller every one of these rights on the whole table?
+pub fn has_privileges(table: Oid, privileges: &[Privilege]) -> bool {
+    let user = current_user();
+    // SAFETY: pg_class_aclcheck answers for any OID; a missing relation raises an error.
+    privileges.iter().all(|privilege| unsafe {
+        pg_sys::pg_class_aclcheck(table, user, privilege.raw()) == pg_sys::AclResult::ACLCHECK_OK
+    })
+}
+
+/// Is the caller the table's owner, or a member of the owner?
+pub fn owns(table: Oid) -> bool {
+    match super::relation::owner(table) {
+        // SAFETY: both OIDs name roles.
+        Some(owner) => unsafe { pg_sys::has_privs_of_role(current_user(), owner) },
+        None => false,
+    }
+}
+
+/// Does row security restrict what the caller sees of the table?
+pub fn has_row_security(table: Oid) -> bool {
+    // SAFETY: takes any relation OID; InvalidOid means the current user. With noError it does not complain under
+    // row_security = off: the SQL path raises that error.
+    let status = unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true) };
+    status == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+}
+
+/// Runs `work` with the rights of `role`, as SECURITY DEFINER does; an error inside restores the caller through the
+/// transaction's abort.
+pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
+    struct Restore(Oid, i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                return; // (sub)transaction abort restores user and context
+            }
+            // SAFETY: the values GetUserIdAndSecContext gave.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
+        }
+    }
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: both pointers are to locals; the role exists, since it owns a table locked by the caller.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+    }
+    let _restore = Restore(user, context);
+    work()
+}

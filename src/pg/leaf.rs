@@ -1,0 +1,154 @@
+//! A leaf's columns, and reading a record out of its row's bytes.
+
+use super::relation::Relation;
+use super::tuple::{Attribute, TupleLayout, payload};
+use super::vector_datum::{self, Stored};
+use crate::error::Error;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// Attribute numbers of a leaf's columns, in the order every index creates them.
+pub const NAMESPACE: i16 = 1;
+pub const ID: i16 = 2;
+pub const VALUES: i16 = 3;
+pub const METADATA: i16 = 4;
+/// How many they are.
+pub const COLUMNS: i16 = 4;
+
+const NAMES: [&CStr; COLUMNS as usize] = [c"namespace", c"id", c"values", c"metadata"];
+
+/// Has the relation a leaf's columns at a leaf's places? Others may follow.
+pub fn has_leaf_columns(relation: &Relation) -> bool {
+    relation.column_count() >= COLUMNS
+        && (1..=COLUMNS).all(|number| relation.column(NAMES[number as usize - 1]) == Some(number))
+}
+
+/// Reads records out of the rows of one leaf.
+pub struct RecordReader {
+    layout: TupleLayout,
+}
+
+/// A record as it lies in its row.
+#[derive(Clone, Copy)]
+pub struct StoredRecord<'a> {
+    pub id: &'a str,
+    values: Attribute<'a>,
+    metadata: Attribute<'a>,
+}
+
+impl RecordReader {
+    pub fn new(relation: &Relation) -> RecordReader {
+        RecordReader {
+            layout: TupleLayout::new(relation, COLUMNS),
+        }
+    }
+
+    /// The parts of a row; nothing is copied or detoasted.
+    #[inline]
+    pub fn read<'a>(&self, tuple: &'a [u8]) -> Result<StoredRecord<'a>, Error> {
+        let [id, values, metadata] = self.layout.read(tuple, [ID, VALUES, METADATA])?;
+        let Attribute::Inline(id) = id else {
+            return Err(corrupted("an id that is null or stored out of line"));
+        };
+        // SAFETY of meaning, not of memory: PostgreSQL keeps text valid in the server encoding.
+        let id =
+            std::str::from_utf8(payload(id)).map_err(|_| corrupted("an id that is not UTF-8"))?;
+        Ok(StoredRecord {
+            id,
+            values,
+            metadata,
+        })
+    }
+
+    /// Only the vector of a row: the hot path of a scan.
+    #[inline]
+    pub fn with_values<T>(
+        &self,
+        tuple: &[u8],
+        scratch: &mut Vec<f32>,
+        use_elements: impl FnOnce(&[f32]) -> T,
+    ) -> Result<Option<T>, Error> {
+        let [values] = self.layout.read(tuple, [VALUES])?;
+        with_elements(values, scratch, use_elements)
+    }
+}
+
+impl StoredRecord<'_> {
+    /// The vector's elements; None for a null.
+    pub fn with_values<T>(
+        &self,
+        use_elements: impl FnOnce(&[f32]) -> T,
+    ) -> Result<Option<T>, Error> {
+        with_elements(self.values, &mut Vec::new(), use_elements)
+    }
+
+    /// The bytes of the metadata behind the jsonb header; None for a null.
+    pub fn with_metadata<T>(&self, use_payload: impl FnOnce(Option<&[u8]>) -> T) -> T {
+        match self.metadata {
+            Attribute::Null => use_payload(None),
+            Attribute::Inline(bytes) => {
+                // A jsonb container is read as 4-byte words from its start: a short header leaves it unaligned, which
+                // the reader of crate::record::jsonb does not mind.
+                use_payload(Some(payload(bytes)))
+            }
+            Attribute::Toasted(bytes) => use_payload(Some(Detoasted::new(bytes).payload())),
+        }
+    }
+}
+
+fn with_elements<T>(
+    values: Attribute<'_>,
+    scratch: &mut Vec<f32>,
+    use_elements: impl FnOnce(&[f32]) -> T,
+) -> Result<Option<T>, Error> {
+    let detoasted;
+    let bytes = match values {
+        Attribute::Null => return Ok(None),
+        Attribute::Inline(bytes) => bytes,
+        Attribute::Toasted(bytes) => {
+            detoasted = Detoasted::new(bytes);
+            detoasted.bytes()
+        }
+    };
+    match vector_datum::elements_of_raw(bytes, scratch)? {
+        Stored::Inline(elements) => Ok(Some(use_elements(elements))),
+        Stored::Toasted => Err(corrupted("a vector that is still compressed")),
+    }
+}
+
+/// A value fetched from the TOAST table or decompressed; its memory goes on drop.
+struct Detoasted {
+    value: *mut pg_sys::varlena,
+}
+
+impl Detoasted {
+    fn new(stored: &[u8]) -> Detoasted {
+        // SAFETY: `stored` begins with a compressed value or a TOAST pointer; a copy is made of it.
+        let value = unsafe { pg_sys::pg_detoast_datum_copy(stored.as_ptr().cast_mut().cast()) };
+        Detoasted { value }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a detoasted value has a plain header and lives until drop.
+        unsafe { super::varlena::plain_bytes(pg_sys::Datum::from(self.value)) }
+    }
+
+    fn payload(&self) -> &[u8] {
+        payload(self.bytes())
+    }
+}
+
+impl Drop for Detoasted {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // abort frees the memory context
+        }
+        // SAFETY: palloc'd by pg_detoast_datum_copy for this struct alone.
+        unsafe { pg_sys::pfree(self.value.cast()) };
+    }
+}
+
+#[cold]
+fn corrupted(what: &str) -> Error {
+    Error::Corrupted { what: what.into() }
+}

@@ -1,0 +1,195 @@
+//! Relations opened under a lock, closed on drop. The lock stays until the transaction ends unless asked otherwise.
+
+use crate::error::Error;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// Object identifier of a relation, a role or another catalog row.
+pub type Oid = pg_sys::Oid;
+
+/// Lock modes, PostgreSQL's names (storage/lockdefs.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    AccessShare,
+    RowExclusive,
+    AccessExclusive,
+}
+
+impl LockMode {
+    pub(super) fn raw(self) -> pg_sys::LOCKMODE {
+        let mode = match self {
+            LockMode::AccessShare => pg_sys::AccessShareLock,
+            LockMode::RowExclusive => pg_sys::RowExclusiveLock,
+            LockMode::AccessExclusive => pg_sys::AccessExclusiveLock,
+        };
+        mode as pg_sys::LOCKMODE
+    }
+}
+
+/// An open relation: its relcache entry stays valid while this lives.
+pub struct Relation {
+    raw: pg_sys::Relation,
+    unlock: pg_sys::LOCKMODE,
+}
+
+impl Relation {
+    /// Opens a relation that may have been dropped meanwhile: waits for the lock, then looks again.
+    pub fn try_open(oid: Oid, lock: LockMode) -> Option<Relation> {
+        // SAFETY: try_table_open takes any OID and answers NULL for one that names nothing.
+        let raw = unsafe { pg_sys::try_table_open(oid, lock.raw()) };
+        if raw.is_null() {
+            return None;
+        }
+        Some(Relation {
+            raw,
+            unlock: pg_sys::NoLock as pg_sys::LOCKMODE,
+        })
+    }
+
+    /// Opens a relation that must exist (a catalog table of the extension).
+    pub fn open(oid: Oid, lock: LockMode) -> Relation {
+        // SAFETY: table_open raises an error for an OID that names no table.
+        let raw = unsafe { pg_sys::table_open(oid, lock.raw()) };
+        Relation {
+            raw,
+            unlock: pg_sys::NoLock as pg_sys::LOCKMODE,
+        }
+    }
+
+    /// Gives the lock back on drop instead of at the end of the transaction: for reads of many leaves in one go.
+    #[must_use]
+    pub fn unlock_on_drop(mut self, lock: LockMode) -> Relation {
+        self.unlock = lock.raw();
+        self
+    }
+
+    pub(super) fn raw(&self) -> pg_sys::Relation {
+        self.raw
+    }
+
+    /// Its OID.
+    pub fn oid(&self) -> Oid {
+        // SAFETY: `raw` is open while self lives.
+        unsafe { (*self.raw).rd_id }
+    }
+
+    pub(super) fn tuple_desc(&self) -> pg_sys::TupleDesc {
+        // SAFETY: `raw` is open while self lives.
+        unsafe { (*self.raw).rd_att }
+    }
+
+    /// Attribute number of a live column.
+    pub fn column(&self, name: &CStr) -> Option<i16> {
+        (1..=self.column_count()).find(|&number| {
+            let attribute = self.attribute(number);
+            // SAFETY: attname is a NUL-terminated NameData inside the relcache entry.
+            !attribute.attisdropped
+                && unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) } == name
+        })
+    }
+
+    /// Columns, dropped ones included.
+    pub fn column_count(&self) -> i16 {
+        // SAFETY: the descriptor belongs to the open relation.
+        unsafe { (*self.tuple_desc()).natts as i16 }
+    }
+
+    pub(super) fn attribute(&self, number: i16) -> &pg_sys::FormData_pg_attribute {
+        assert!(number >= 1 && number <= self.column_count());
+        // SAFETY: attribute numbers run from 1 to natts, checked above.
+        unsafe { &*super::compat::tuple_desc_attr(self.tuple_desc(), (number - 1) as usize) }
+    }
+
+    /// True if a row can be written without the executor: no triggers, no constraints, no column but `columns`.
+    pub fn is_plain(&self, columns: i16) -> bool {
+        // SAFETY: `raw` is open while self lives; trigdesc and constr are NULL where there are none.
+        unsafe {
+            (*self.raw).trigdesc.is_null()
+                && (*self.tuple_desc()).constr.is_null()
+                && self.column_count() == columns
+        }
+    }
+
+    /// Pages of the main fork.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: `raw` is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.raw, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+
+    /// Raises an error if a publication forbids this change for want of a replica identity.
+    pub fn check_replica_identity(&self) {
+        // SAFETY: `raw` is open.
+        unsafe { pg_sys::CheckCmdReplicaIdentity(self.raw, pg_sys::CmdType::CMD_UPDATE) };
+    }
+}
+
+impl Drop for Relation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // the transaction's abort closes it
+        }
+        // SAFETY: opened in a constructor and closed once, here.
+        unsafe { pg_sys::relation_close(self.raw, self.unlock) };
+    }
+}
+
+/// The relation of that name, e.g. a catalog table of the extension.
+pub fn lookup(schema: &CStr, name: &CStr) -> Result<Oid, Error> {
+    find(schema, name).ok_or_else(|| Error::Corrupted {
+        what: format!(
+            "table {}.{} of the extension is missing",
+            schema.to_string_lossy(),
+            name.to_string_lossy()
+        ),
+    })
+}
+
+/// The relation of that name, if there is one.
+pub fn find(schema: &CStr, name: &CStr) -> Option<Oid> {
+    // SAFETY: both functions take NUL-terminated names and answer InvalidOid for unknown ones.
+    let oid = unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            return None;
+        }
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Owner of a relation, None if it is gone.
+pub fn owner(relation: Oid) -> Option<Oid> {
+    // SAFETY: a syscache tuple is valid until released; pg_class rows have Form_pg_class's layout.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let owner = (*row).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// `schema.name` of a relation, quoted for SQL. None if it is gone.
+pub fn qualified_name(relation: Oid) -> Option<String> {
+    // SAFETY: get_rel_name and friends answer NULL for unknown OIDs and palloc'd C strings otherwise.
+    unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        if name.is_null() {
+            return None;
+        }
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        if schema.is_null() {
+            return None;
+        }
+        let quoted = pg_sys::quote_qualified_identifier(schema, name);
+        Some(CStr::from_ptr(quoted).to_string_lossy().into_owned())
+    }
+}

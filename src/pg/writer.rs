@@ -1,0 +1,430 @@
+//! Writes one record at a time into a leaf, below the planner: what INSERT … ON CONFLICT (namespace, id) DO UPDATE,
+//! UPDATE and DELETE do (executor/nodeModifyTable.c), for a table that has no triggers and no constraints.
+
+use super::compat;
+use super::heap::{Snapshot, Tid};
+use super::leaf::{ID, NAMESPACE};
+use super::relation::{LockMode, Oid, Relation};
+use super::transaction;
+use crate::error::Error;
+use pgrx::{IntoDatum, pg_sys};
+
+/// A record to write; the parts as stored bytes behind the varlena header.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    pub id: &'a str,
+    pub values: Option<&'a [f32]>,
+    /// Payload of a jsonb value.
+    pub metadata: Option<&'a [u8]>,
+}
+
+/// What became of a row that was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// No such row, or a concurrent transaction removed it first.
+    Missing,
+    /// A concurrent transaction changed it: look again.
+    Changed,
+}
+
+/// An open leaf with its indexes, for the writes of one SQL function call. Close it with [`Writer::finish`].
+pub struct Writer<'r> {
+    relation: &'r Relation,
+    namespace: pg_sys::Datum,
+    snapshot: Snapshot<'r>,
+    estate: *mut pg_sys::EState,
+    result_relation: *mut pg_sys::ResultRelInfo,
+    arbiters: *mut pg_sys::List,
+    new_slot: *mut pg_sys::TupleTableSlot,
+    old_slot: *mut pg_sys::TupleTableSlot,
+    bulk: pg_sys::BulkInsertState,
+    command: pg_sys::CommandId,
+}
+
+impl<'r> Writer<'r> {
+    /// Opens the indexes of a leaf locked in RowExclusive mode. `id_index` is its unique (namespace, id) index.
+    pub fn open(
+        relation: &'r Relation,
+        namespace: &str,
+        id_index: Oid,
+        snapshot: Snapshot<'r>,
+    ) -> Writer<'r> {
+        // SAFETY: the relation is open and locked; everything made here lives in the current memory context, which
+        // outlives the writer, and is taken apart in `finish` or by the transaction's abort.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            (*estate).es_snapshot = snapshot.raw();
+            let result_relation =
+                pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*result_relation).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(result_relation, relation.raw(), 1, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(result_relation, true);
+            Writer {
+                relation,
+                namespace: namespace.into_datum().unwrap_or(pg_sys::Datum::null()),
+                snapshot,
+                estate,
+                result_relation,
+                arbiters: pg_sys::lappend_oid(std::ptr::null_mut(), id_index),
+                new_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
+                old_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
+                bulk: pg_sys::GetBulkInsertState(),
+                command: pg_sys::GetCurrentCommandId(true),
+            }
+        }
+    }
+
+    /// Closes the indexes and frees what `open` made.
+    pub fn finish(self) {
+        // SAFETY: made in `open`, used by nobody else, and given up with `self`.
+        unsafe {
+            pg_sys::FreeBulkInsertState(self.bulk);
+            pg_sys::ExecDropSingleTupleTableSlot(self.new_slot);
+            pg_sys::ExecDropSingleTupleTableSlot(self.old_slot);
+            pg_sys::ExecCloseIndices(self.result_relation);
+            pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+
+    /// Inserts the record, or replaces the one of the same id whole.
+    pub fn upsert(&mut self, record: NewRecord<'_>) -> Result<(), Error> {
+        loop {
+            pgrx::check_for_interrupts!();
+            self.fill_slot(record);
+            let mut conflict = pg_sys::ItemPointerData::default();
+            // SAFETY: the slot holds a whole row; the indexes were opened for speculative insertion.
+            let is_new = unsafe {
+                compat::check_index_constraints(
+                    self.result_relation,
+                    self.new_slot,
+                    self.estate,
+                    &raw mut conflict,
+                    self.arbiters,
+                )
+            };
+            let done = if is_new {
+                self.insert_speculatively()
+            } else {
+                match self.lock(conflict, false)? {
+                    Outcome::Done => {
+                        self.replace_locked(conflict)?;
+                        true
+                    }
+                    Outcome::Missing | Outcome::Changed => false,
+                }
+            };
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Locks the row at `tid` in its newest version and shows its bytes to `change`, which answers the new record.
+    pub fn update<'n>(
+        &mut self,
+        tid: Tid,
+        change: impl FnOnce(&[u8]) -> Result<NewRecord<'n>, Error>,
+    ) -> Result<Outcome, Error> {
+        let outcome = self.lock(tid.to_raw(), true)?;
+        if outcome != Outcome::Done {
+            return Ok(outcome);
+        }
+        // SAFETY: `lock` stored the locked version in old_slot, which keeps its page pinned.
+        let record = unsafe {
+            let mut should_free = false;
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.old_slot, false, &raw mut should_free);
+            let bytes =
+                std::slice::from_raw_parts((*tuple).t_data.cast::<u8>(), (*tuple).t_len as usize);
+            change(bytes)?
+        };
+        self.fill_slot(record);
+        // SAFETY: old_slot holds the locked version.
+        let current = unsafe { (*self.old_slot).tts_tid };
+        self.replace_locked(current)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Deletes the row at `tid`, or the newest version of it.
+    pub fn delete(&mut self, tid: Tid) -> Result<Outcome, Error> {
+        let mut tid = tid.to_raw();
+        loop {
+            match self.delete_version(tid)? {
+                Outcome::Changed => match self.lock(tid, true)? {
+                    // SAFETY: `lock` stored the newest version in old_slot.
+                    Outcome::Done => tid = unsafe { (*self.old_slot).tts_tid },
+                    other => return Ok(other),
+                },
+                other => return Ok(other),
+            }
+        }
+    }
+
+    #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+    fn delete_version(&mut self, tid: pg_sys::ItemPointerData) -> Result<Outcome, Error> {
+        let mut tid = tid;
+        let mut failure = pg_sys::TM_FailureData::default();
+        // SAFETY: the relation is open and locked; a table access method has all callbacks.
+        let result = unsafe {
+            let delete = table_am(self.relation)
+                .tuple_delete
+                .expect("tuple_delete is set");
+            let (relation, command, snapshot) =
+                (self.relation.raw(), self.command, self.snapshot.raw());
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                delete(
+                    relation,
+                    &raw mut tid,
+                    command,
+                    snapshot,
+                    std::ptr::null_mut(),
+                    true,
+                    &raw mut failure,
+                    false,
+                )
+            })
+        };
+        outcome(result)
+    }
+
+    /// Locks a row version for a change that keeps its key; with `newest`, follows updates that committed meanwhile.
+    #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+    fn lock(&mut self, tid: pg_sys::ItemPointerData, newest: bool) -> Result<Outcome, Error> {
+        let mut tid = tid;
+        let mut failure = pg_sys::TM_FailureData::default();
+        let flags = if newest && !transaction::has_fixed_snapshot() {
+            pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION
+        } else {
+            0
+        };
+        // SAFETY: as in `delete_version`; old_slot belongs to this relation.
+        let result = unsafe {
+            clear_slot(self.old_slot);
+            let lock = table_am(self.relation)
+                .tuple_lock
+                .expect("tuple_lock is set");
+            let (relation, command, snapshot) =
+                (self.relation.raw(), self.command, self.snapshot.raw());
+            let slot = self.old_slot;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                lock(
+                    relation,
+                    &raw mut tid,
+                    snapshot,
+                    slot,
+                    command,
+                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    pg_sys::LockWaitPolicy::LockWaitBlock,
+                    flags as u8,
+                    &raw mut failure,
+                )
+            })
+        };
+        let outcome = outcome(result)?;
+        if outcome == Outcome::Done && transaction::has_fixed_snapshot() && !self.sees_locked() {
+            return Err(Error::ConcurrentUpdate); // as ExecCheckTIDVisible
+        }
+        Ok(outcome)
+    }
+
+    /// Does the snapshot see the version in old_slot, or did this transaction write it?
+    #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+    fn sees_locked(&self) -> bool {
+        // SAFETY: old_slot holds a tuple of this relation.
+        unsafe {
+            let satisfies = table_am(self.relation)
+                .tuple_satisfies_snapshot
+                .expect("tuple_satisfies_snapshot is set");
+            let (relation, slot, snapshot) =
+                (self.relation.raw(), self.old_slot, self.snapshot.raw());
+            if pg_sys::ffi::pg_guard_ffi_boundary(|| satisfies(relation, slot, snapshot)) {
+                return true;
+            }
+            let mut should_free = false;
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, false, &raw mut should_free);
+            pg_sys::TransactionIdIsCurrentTransactionId((*(*tuple).t_data).t_choice.t_heap.t_xmin)
+        }
+    }
+
+    /// Inserts new_slot unless a concurrent insert of the same id comes first; then false.
+    #[expect(ffi_unwind_calls, reason = "both calls are inside a guard")]
+    fn insert_speculatively(&mut self) -> bool {
+        let mut conflict = false;
+        // SAFETY: the order of calls is ExecInsert's: token, tuple, index entries, completion, release.
+        unsafe {
+            let xid = pg_sys::GetCurrentTransactionId();
+            let token = pg_sys::SpeculativeInsertionLockAcquire(xid);
+            let am = table_am(self.relation);
+            let insert = am
+                .tuple_insert_speculative
+                .expect("tuple_insert_speculative is set");
+            let complete = am
+                .tuple_complete_speculative
+                .expect("tuple_complete_speculative is set");
+            let (relation, slot, command, bulk) =
+                (self.relation.raw(), self.new_slot, self.command, self.bulk);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, bulk, token));
+            compat::insert_index_tuples(
+                self.result_relation,
+                self.new_slot,
+                self.estate,
+                0,
+                Some(&mut conflict),
+                self.arbiters,
+            );
+            pg_sys::ffi::pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
+            pg_sys::SpeculativeInsertionLockRelease(xid);
+        }
+        self.reset_row();
+        !conflict
+    }
+
+    /// Replaces a row version this transaction has locked by new_slot.
+    fn replace_locked(&mut self, tid: pg_sys::ItemPointerData) -> Result<(), Error> {
+        let mut tid = tid;
+        let mut failure = pg_sys::TM_FailureData::default();
+        let mut update_indexes = 0;
+        // SAFETY: the version at `tid` is locked by this transaction; new_slot holds a whole row.
+        let result = unsafe {
+            compat::table_tuple_update(
+                self.relation.raw(),
+                &raw mut tid,
+                self.new_slot,
+                self.command,
+                self.snapshot.raw(),
+                &raw mut failure,
+                &mut update_indexes,
+            )
+        };
+        if outcome(result)? != Outcome::Done {
+            return Err(Error::ConcurrentUpdate);
+        }
+        if update_indexes != 0 {
+            // SAFETY: new_slot's TID was set by the update.
+            unsafe {
+                compat::insert_index_tuples(
+                    self.result_relation,
+                    self.new_slot,
+                    self.estate,
+                    update_indexes,
+                    None,
+                    std::ptr::null_mut(),
+                );
+            }
+        }
+        self.reset_row();
+        Ok(())
+    }
+
+    /// Puts the record's datums into new_slot; they live until [`Writer::reset_row`].
+    fn fill_slot(&mut self, record: NewRecord<'_>) {
+        // SAFETY: the slot has the leaf's four columns; the per-tuple context lives as long as the executor state.
+        unsafe {
+            let context = (*per_tuple_context(self.estate)).ecxt_per_tuple_memory;
+            let previous = pg_sys::MemoryContextSwitchTo(context);
+            clear_slot(self.new_slot);
+            let values = (*self.new_slot).tts_values;
+            let nulls = (*self.new_slot).tts_isnull;
+            let columns = [
+                Some(self.namespace),
+                record.id.into_datum(),
+                record
+                    .values
+                    .and_then(|v| super::vector_datum::VectorOut::from_slice(v).into_datum()),
+                record.metadata.map(super::json::jsonb_from_payload),
+            ];
+            for (index, datum) in columns.into_iter().enumerate() {
+                *nulls.add(index) = datum.is_none();
+                *values.add(index) = datum.unwrap_or(pg_sys::Datum::null());
+            }
+            pg_sys::ExecStoreVirtualTuple(self.new_slot);
+            pg_sys::MemoryContextSwitchTo(previous);
+        }
+    }
+
+    /// Frees what the last row took.
+    fn reset_row(&mut self) {
+        // SAFETY: the slot is emptied before the memory it points into goes.
+        unsafe {
+            clear_slot(self.new_slot);
+            pg_sys::MemoryContextReset((*per_tuple_context(self.estate)).ecxt_per_tuple_memory);
+        }
+    }
+}
+
+/// # Safety
+/// `estate` must be a live executor state.
+unsafe fn per_tuple_context(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext {
+    // SAFETY: the caller's contract; GetPerTupleExprContext in executor/executor.h.
+    unsafe {
+        if (*estate).es_per_tuple_exprcontext.is_null() {
+            pg_sys::MakePerTupleExprContext(estate)
+        } else {
+            (*estate).es_per_tuple_exprcontext
+        }
+    }
+}
+
+/// Empties a slot (ExecClearTuple in executor/tuptable.h).
+///
+/// # Safety
+/// `slot` must be a live slot.
+#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+unsafe fn clear_slot(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's contract; every slot type has a clear callback.
+    unsafe {
+        let clear = (*(*slot).tts_ops).clear.expect("a slot type has clear");
+        pg_sys::ffi::pg_guard_ffi_boundary(|| clear(slot));
+    }
+}
+
+/// # Safety
+/// The relation must be a table.
+unsafe fn table_am(relation: &Relation) -> &pg_sys::TableAmRoutine {
+    // SAFETY: an open table has an access method, a static struct of its handler.
+    unsafe { &*(*relation.raw()).rd_tableam }
+}
+
+fn outcome(result: pg_sys::TM_Result::Type) -> Result<Outcome, Error> {
+    use pg_sys::TM_Result;
+    match result {
+        TM_Result::TM_Ok => Ok(Outcome::Done),
+        TM_Result::TM_Updated | TM_Result::TM_Deleted if transaction::has_fixed_snapshot() => {
+            Err(Error::ConcurrentUpdate)
+        }
+        TM_Result::TM_Updated => Ok(Outcome::Changed),
+        TM_Result::TM_Deleted | TM_Result::TM_SelfModified => Ok(Outcome::Missing),
+        _ => Err(Error::Corrupted {
+            what: format!("a row cannot be written twice by one command (result {result})"),
+        }),
+    }
+}
+
+/// The unique index on exactly (namespace, id) of a leaf, if it is there.
+pub fn id_index(relation: &Relation) -> Option<Oid> {
+    // SAFETY: the list is ours to read; each index is opened before its pg_index row is looked at.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(relation.raw());
+        let count = if list.is_null() {
+            0
+        } else {
+            (*list).length as usize
+        };
+        (0..count)
+            .map(|index| (*(*list).elements.add(index)).oid_value)
+            .find(|&oid| {
+                let index = pg_sys::index_open(oid, LockMode::AccessShare.raw());
+                let form = &*(*index).rd_index;
+                let keys = form.indkey.values.as_slice(2);
+                let fits = form.indisunique
+                    && form.indisvalid
+                    && form.indimmediate
+                    && form.indnatts == 2
+                    && keys == [NAMESPACE, ID]
+                    && (*index).rd_indexprs.is_null()
+                    && (*index).rd_indpred.is_null();
+                pg_sys::index_close(index, LockMode::AccessShare.raw());
+                fits
+            })
+    }
+}
