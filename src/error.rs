@@ -125,6 +125,8 @@ pub enum Error {
         id: Option<String>,
         source: Box<Error>,
     },
+    #[error("{what} are not supported")]
+    Unsupported { what: &'static str },
     #[error("{message}")]
     InvalidRecord { message: String },
     #[error("a vector of zeros has no direction under the cosine metric")]
@@ -151,6 +153,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// This error as the fault of a batch's record, counted from 1.
+    #[must_use]
+    pub fn of_record(self, position: usize, id: Option<&str>) -> Self {
+        Self::Record {
+            position,
+            id: id.map(str::to_owned),
+            source: Box::new(self),
+        }
+    }
+
     /// The SQLSTATE it is raised with. A record's error keeps the code of its cause.
     #[must_use]
     pub fn sqlstate(&self) -> SqlState {
@@ -183,6 +195,7 @@ impl Error {
             | E::InvalidMetadata { .. }
             | E::MetadataNotObject { .. }
             | E::InvalidFilter { .. } => SqlState::InvalidParameterValue,
+            E::Unsupported { .. } => SqlState::FeatureNotSupported,
             E::NullArgument { .. } => SqlState::NullValueNotAllowed,
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
             E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
@@ -211,6 +224,15 @@ impl Error {
             E::ZeroVector => {
                 Some("Leave the record out, or use the metric dotproduct or euclidean.".into())
             }
+            E::InvalidRecord { .. } => {
+                Some("A record is an object of id, values and, if you like, metadata.".into())
+            }
+            E::InvalidFilter { .. } => Some(
+                "A filter is an object of fields and the values they must equal: \
+                 {\"genre\": \"drama\"} or {\"genre\": {\"$eq\": \"drama\"}}. \
+                 Values are strings, numbers and booleans; all fields must match."
+                    .into(),
+            ),
             E::InvalidMetadata { .. } => {
                 Some("Metadata values are strings, numbers, booleans and lists of strings.".into())
             }

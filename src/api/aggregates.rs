@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::pg::array::{NumberArrayArg, NumberArrayOut, StateArg};
+use crate::pg::number_array::{NumberArrayArg, NumberArrayOut, StateArg};
 use crate::pg::report::OrReport;
 use crate::pg::vector_datum::{VectorArg, VectorOut};
 use crate::vector::check_elements;
@@ -34,7 +34,11 @@ fn accumulate(state: StateArg<'_>, vector: &[f32]) -> Result<NumberArrayOut<f64>
         let rows = numbers.rows + 1.0;
         return NumberArrayOut::try_build(1 + vector.len(), |target| {
             target[0] = rows;
-            add(&mut target[1..], vector.iter().map(|&x| f64::from(x)))
+            // Copied and not added to 0, which would lose the sign of −0.
+            for (target, &x) in target[1..].iter_mut().zip(vector) {
+                *target = f64::from(x);
+            }
+            Ok(())
         });
     }
     check_dimensions(numbers.sums.len(), vector.len())?;

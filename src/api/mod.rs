@@ -2,7 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod aggregates;
+mod argument;
 mod casts;
+mod catalog;
+mod index;
+mod namespace;
 mod operators;
 mod pgvector_casts;
+mod query;
 mod vector_type;
+mod write;

@@ -161,26 +161,18 @@ fn binary_quantize(vector: VectorArg<'_>) -> BitsOut {
 
 #[pg_extern(immutable, parallel_safe)]
 fn vector_add(left: VectorArg<'_>, right: VectorArg<'_>) -> VectorOut {
-    by_element(&left, &right, |x, y| x + y).or_report()
+    by_element(&left, &right, |x, y| x + y, check_overflow).or_report()
 }
 
 #[pg_extern(immutable, parallel_safe)]
 fn vector_sub(left: VectorArg<'_>, right: VectorArg<'_>) -> VectorOut {
-    by_element(&left, &right, |x, y| x - y).or_report()
+    by_element(&left, &right, |x, y| x - y, check_overflow).or_report()
 }
 
 #[pg_extern(immutable, parallel_safe)]
 fn vector_mul(left: VectorArg<'_>, right: VectorArg<'_>) -> VectorOut {
-    multiply(&left, &right).or_report()
-}
-
-fn multiply(left: &[f32], right: &[f32]) -> Result<VectorOut, Error> {
-    let product = by_element(left, right, |x, y| x * y)?;
-    let vanished = |(&x, &y): (&f32, &f32)| x * y == 0.0 && x != 0.0 && y != 0.0;
-    if left.iter().zip(right).any(vanished) {
-        return Err(Error::Underflow);
-    }
-    Ok(product)
+    let check = |product: &[f32]| check_product(product, &left, &right);
+    by_element(&left, &right, |x, y| x * y, check).or_report()
 }
 
 #[inline]
@@ -188,13 +180,14 @@ fn by_element(
     left: &[f32],
     right: &[f32],
     operation: impl Fn(f32, f32) -> f32,
+    check: impl Fn(&[f32]) -> Result<(), Error>,
 ) -> Result<VectorOut, Error> {
     check_same(left, right)?;
     VectorOut::try_build(left.len(), |target| {
         for ((target, &x), &y) in target.iter_mut().zip(left).zip(right) {
             *target = operation(x, y);
         }
-        check_overflow(target)
+        check(target)
     })
 }
 
@@ -204,6 +197,19 @@ fn check_overflow(result: &[f32]) -> Result<(), Error> {
         return Err(Error::Overflow);
     }
     Ok(())
+}
+
+/// Of several faults the first decides.
+fn check_product(product: &[f32], left: &[f32], right: &[f32]) -> Result<(), Error> {
+    let fault = |((&product, &x), &y): ((&f32, &f32), &f32)| match product {
+        _ if product.is_infinite() => Some(Error::Overflow),
+        0.0 if x != 0.0 && y != 0.0 => Some(Error::Underflow),
+        _ => None,
+    };
+    match product.iter().zip(left).zip(right).find_map(fault) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 #[pg_extern(immutable, parallel_safe)]

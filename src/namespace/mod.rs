@@ -1,4 +1,259 @@
-//! (to be written)
+//! Indexes and namespaces: from a name to the open leaf that holds a tenant's records.
+//!
+//! A leaf is reached by its OID from the extension's catalog, never through its parents: the price does not depend on
+//! how many there are. Records are read and written directly where that is the same as what SQL would do; where row
+//! security, triggers, constraints or rights on single columns play a part, through SQL on the root ([`sql`]).
+#![forbid(unsafe_code)]
+
+mod cache;
+pub mod catalog;
+mod partition;
+pub mod read;
+pub mod search;
+pub mod sql;
+pub mod write;
+
+use crate::error::Error;
+use crate::pg::access::{self, Privilege};
+use crate::pg::leaf::{self, COLUMNS};
+use crate::pg::relation::{self, LockMode, Oid, Relation};
+use crate::pg::{extension, transaction, writer};
+use cache::LeafEntry;
+use catalog::{Index, IndexRow, NamespaceRow};
+use std::ffi::CStr;
+use std::rc::Rc;
 
 /// Called once when the library is loaded.
-pub fn init() {}
+pub fn init() {
+    transaction::on_relation_change(cache::forget);
+}
+
+/// The index of that name, or the error that says there is none.
+pub fn index(name: &str) -> Result<Rc<Index>, Error> {
+    transaction::accept_invalidations();
+    match cache::index(name) {
+        Some(index) => Ok(index),
+        None => Ok(cache::remember_index(index_row(name)?.index)),
+    }
+}
+
+/// The index's whole catalog row.
+pub fn index_row(name: &str) -> Result<IndexRow, Error> {
+    catalog::find_index(name)?.ok_or_else(|| Error::UnknownIndex { name: name.into() })
+}
+
+/// A namespace's open leaf.
+pub struct Leaf {
+    pub relation: Relation,
+    pub id_index: Option<Oid>,
+}
+
+/// Opens the leaf of a namespace (canonical name); None if there is no such namespace.
+pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Leaf>, Error> {
+    loop {
+        let entry = match cache::leaf(index.root, namespace) {
+            Some(entry) => entry,
+            None => match catalog::find_namespace(index.root, namespace)? {
+                Some(row) => LeafEntry {
+                    leaf: row.leaf,
+                    id_index: None,
+                },
+                None => return Ok(None),
+            },
+        };
+        // Waits for a concurrent drop; then the table is gone, and the catalog must be asked again.
+        let Some(relation) = Relation::try_open(entry.leaf, lock) else {
+            cache::forget(Some(entry.leaf));
+            continue;
+        };
+        // Locking read the pending invalidations: is what we went by still so?
+        let entry = match cache::leaf(index.root, namespace) {
+            Some(kept) if kept.id_index.is_some() => kept,
+            _ => {
+                if catalog::find_namespace(index.root, namespace)?.map(|row| row.leaf)
+                    != Some(entry.leaf)
+                {
+                    continue;
+                }
+                let usual = leaf::has_leaf_columns(&relation);
+                let id_index = if usual {
+                    writer::id_index(&relation)
+                } else {
+                    None
+                };
+                let entry = LeafEntry {
+                    leaf: entry.leaf,
+                    id_index,
+                };
+                cache::remember_leaf(index.root, namespace, entry);
+                entry
+            }
+        };
+        if entry.leaf == relation.oid() {
+            return Ok(Some(Leaf {
+                relation,
+                id_index: entry.id_index,
+            }));
+        }
+    }
+}
+
+/// Opens the leaf of a namespace for writing, creating the namespace if it is not there.
+pub fn open_or_create_leaf(index: &Index, namespace: &str) -> Result<Leaf, Error> {
+    loop {
+        if let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? {
+            return Ok(leaf);
+        }
+        create_namespace(index, namespace)?;
+    }
+}
+
+/// Creates a namespace unless it exists. True if it was created. Concurrent first upserts wait for each other here.
+pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
+    if !access::has_privileges(index.root, &[Privilege::Insert]) {
+        return Err(Error::PermissionDenied {
+            name: index.name.clone(),
+        });
+    }
+    lock_namespace(index, namespace)?;
+    if catalog::find_namespace(index.root, namespace)?.is_some() {
+        return Ok(false);
+    }
+    partition::create_leaf(index, namespace)?;
+    Ok(true)
+}
+
+/// What dropping a namespace did.
+pub enum Dropped {
+    /// There was none.
+    Missing,
+    /// It is gone; so many records went with it, if they were to be counted.
+    Records(u64),
+}
+
+/// Pages up to which the records of a dropped namespace are counted one by one: 8 MB.
+const COUNTED_PAGES: u32 = 1024;
+
+/// Drops a namespace: its leaf goes whole, in a time that does not depend on its size. Needs DELETE on the root, or on
+/// the leaf.
+pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> {
+    lock_namespace(index, namespace)?;
+    let Some(row) = catalog::find_namespace(index.root, namespace)? else {
+        return Ok(Dropped::Missing);
+    };
+    let privileges = [Privilege::Delete];
+    if !access::has_privileges(index.root, &privileges)
+        && !access::has_privileges(row.leaf, &privileges)
+    {
+        return Err(Error::PermissionDenied {
+            name: index.name.clone(),
+        });
+    }
+    let mut records = 0;
+    if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
+        let snapshot = transaction::WriteSnapshot::push();
+        records = crate::pg::heap::estimate_count(&relation, snapshot.get(), COUNTED_PAGES);
+    }
+    partition::drop_leaf(index, row.leaf)?;
+    // The event trigger has removed the row with the table, unless event triggers are off.
+    if let Some(row) = catalog::find_namespace(index.root, namespace)? {
+        catalog::delete_namespace(&row)?;
+    }
+    Ok(Dropped::Records(records))
+}
+
+/// Creates an index with the caller's rights.
+pub fn create_index(
+    name: &str,
+    dimension: usize,
+    metric: crate::metric::Metric,
+    spec: &str,
+    deletion_protection: &str,
+    tags: &str,
+) -> Result<IndexRow, Error> {
+    lock_index(name)?;
+    if catalog::find_index(name)?.is_some() {
+        return Err(Error::DuplicateIndex { name: name.into() });
+    }
+    let root = partition::create_root(name, dimension)?;
+    let index = Index {
+        root,
+        name: name.into(),
+        dimension,
+        metric,
+    };
+    catalog::insert_index(&index, spec, deletion_protection, tags)?;
+    index_row(name)
+}
+
+/// Changes an index's deletion protection and tags, given as functions of the present row. Owners only.
+pub fn configure_index(
+    name: &str,
+    change: impl FnOnce(&IndexRow) -> Result<(String, String), Error>,
+) -> Result<IndexRow, Error> {
+    lock_index(name)?;
+    let row = index_row(name)?;
+    if !access::owns(row.index.root) {
+        return Err(Error::PermissionDenied { name: name.into() });
+    }
+    let (deletion_protection, tags) = change(&row)?;
+    catalog::configure_index(&row, &deletion_protection, &tags)?;
+    index_row(name)
+}
+
+/// Drops an index with all its namespaces. Owners only.
+pub fn drop_index(name: &str) -> Result<(), Error> {
+    lock_index(name)?;
+    let row = index_row(name)?;
+    if !access::owns(row.index.root) {
+        return Err(Error::PermissionDenied { name: name.into() });
+    }
+    if row.deletion_protection == "enabled" {
+        return Err(Error::DeletionProtected { name: name.into() });
+    }
+    partition::drop_root(row.index.root)
+}
+
+/// How records of a namespace are reached by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The leaf itself: rights were checked and nothing else would make a difference.
+    Direct,
+    /// SQL on the root: PostgreSQL checks rights and applies what is to be applied.
+    Sql,
+}
+
+/// How the caller may reach the records of `leaf` with these rights.
+pub fn route(index: &Index, leaf: &Leaf, privileges: &[Privilege]) -> Route {
+    let oid = leaf.relation.oid();
+    let reads = privileges == [Privilege::Select];
+    let usual = leaf.id_index.is_some() && (reads || leaf.relation.is_plain(COLUMNS));
+    let permitted = access::has_privileges(index.root, privileges)
+        || (access::has_privileges(oid, privileges) && !access::has_row_security(oid));
+    if usual && permitted && !access::has_row_security(index.root) {
+        Route::Direct
+    } else {
+        Route::Sql
+    }
+}
+
+/// May the caller see a namespace in a listing?
+pub fn may_list(index: &Index, row: &NamespaceRow) -> bool {
+    access::has_privileges(index.root, &[Privilege::Select])
+        || access::has_privileges(row.leaf, &[Privilege::Select])
+}
+
+fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {
+    let root = index.root.to_u32().to_ne_bytes();
+    lock(catalog::NAMESPACES, &[&root, namespace.as_bytes()])
+}
+
+fn lock_index(name: &str) -> Result<(), Error> {
+    lock(catalog::INDEXES, &[name.as_bytes()])
+}
+
+fn lock(table: &CStr, name: &[&[u8]]) -> Result<(), Error> {
+    let class = relation::lookup(extension::CATALOG_SCHEMA, table)?;
+    transaction::lock_name(class, transaction::name_hash(name));
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use super::relation::Oid;
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// A right on a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,4 +79,43 @@ pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
     }
     let _restore = Restore(user, context);
     work()
+}
+
+/// May the role create tables in the schema?
+pub fn may_create_in(schema: &CStr, role: Oid) -> bool {
+    // SAFETY: schema names are looked up, unknown ones answer InvalidOid; the ACL check takes any OID.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        schema != pg_sys::InvalidOid
+            && super::compat::schema_aclcheck(schema, role, pg_sys::ACL_CREATE as pg_sys::AclMode)
+    }
+}
+
+/// Owner of a schema.
+pub fn schema_owner(schema: &CStr) -> Option<Oid> {
+    // SAFETY: a syscache tuple is valid until released; pg_namespace rows have Form_pg_namespace's layout.
+    unsafe {
+        let oid = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            pg_sys::Datum::from(oid),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>()).nspowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// A role's name, quoted for SQL.
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: an unknown role raises an error; the result is a palloc'd C string.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, false);
+        CStr::from_ptr(pg_sys::quote_identifier(name))
+            .to_string_lossy()
+            .into_owned()
+    }
 }

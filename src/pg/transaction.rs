@@ -126,3 +126,9 @@ pub fn name_hash(parts: &[&[u8]]) -> u32 {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
 }
+
+/// Reads what other backends said about changed relations (storage/ipc/sinval.c). Cheap when they said nothing.
+pub fn accept_invalidations() {
+    // SAFETY: inside a transaction.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}

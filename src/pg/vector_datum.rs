@@ -161,14 +161,7 @@ is_sql_vector!(VectorArg<'_>, VectorOut);
 
 /// The OID of Conifer's `vector` in this database, whatever the search path; invalid if there is none.
 pub fn type_oid() -> pg_sys::Oid {
-    pgrx::Spi::get_one(
-        "SELECT t.oid FROM pg_catalog.pg_type t
-           JOIN pg_catalog.pg_extension e ON e.extnamespace OPERATOR(pg_catalog.=) t.typnamespace
-          WHERE e.extname OPERATOR(pg_catalog.=) 'conifer' AND t.typname OPERATOR(pg_catalog.=) 'vector'",
-    )
-    .ok()
-    .flatten()
-    .unwrap_or(pg_sys::InvalidOid)
+    super::extension::type_oid(c"vector").unwrap_or(pg_sys::InvalidOid)
 }
 
 /// The elements of a value as found in a tuple.
@@ -251,12 +244,7 @@ mod tests {
 
     /// A stored value with a four-byte header.
     fn plain(dim: i16, elements: &[f32]) -> Vec<u8> {
-        let size = (PREFIX + elements.len() * 4) as u32;
-        let mut bytes = Vec::new();
-        #[cfg(target_endian = "little")]
-        bytes.extend((size << 2).to_ne_bytes());
-        #[cfg(target_endian = "big")]
-        bytes.extend(size.to_ne_bytes());
+        let mut bytes = varlena::plain_header(PREFIX + elements.len() * 4).to_vec();
         bytes.extend(payload(dim, elements));
         bytes
     }

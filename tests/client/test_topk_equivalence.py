@@ -385,8 +385,9 @@ def test_prepared_statements(pair, seed, mode):
         assert_same(on, off, True, 0, sql)
         pair.switch(True)
         run(pair.connection)
-        pair.asked += 1
-        pair.used += NODE in pair.plan(f"EXECUTE q ({queries.query_vector()}, 5, 1)")
+        if "AND false" not in sql:
+            pair.asked += 1
+            pair.used += NODE in pair.plan(f"EXECUTE q ('{vector_text(queries.rng)}', 5, 1)")
 
 
 def test_parameters_from_initplans(pair):

@@ -82,7 +82,7 @@ clients() {
   start_server ""
   "$server_bin/createdb" conifer_client
   cd "$repo"
-  PATH=$server_bin:$PATH CONIFER_TEST_DSN="host=$PGHOST user=postgres dbname=conifer_client" \
+  PATH=$server_bin:$PATH PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_DSN="host=$PGHOST user=postgres dbname=conifer_client" \
     "$python" -m pytest -p no:cacheprovider -q -rs tests/client
 }
 

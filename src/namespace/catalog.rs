@@ -1,0 +1,188 @@
+//! The catalog of indexes, buckets and namespaces (sql/catalog.sql) as Rust values.
+#![forbid(unsafe_code)]
+
+use crate::error::Error;
+use crate::metric::Metric;
+use crate::pg::catalog::{Key, Row, Table, Value};
+use crate::pg::relation::{LockMode, Oid};
+use std::ffi::CStr;
+
+pub const INDEXES: &CStr = c"indexes";
+pub const BUCKETS: &CStr = c"buckets";
+pub const NAMESPACES: &CStr = c"namespaces";
+pub const RELATION_NUMBER: &CStr = c"relation_number";
+
+const INDEXES_NAME: &CStr = c"indexes_name";
+const BUCKETS_KEY: &CStr = c"buckets_root_remainder";
+const NAMESPACES_KEY: &CStr = c"namespaces_root_namespace";
+
+/// What never changes of an index.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// The partitioned table under the index's name.
+    pub root: Oid,
+    pub name: String,
+    pub dimension: usize,
+    pub metric: Metric,
+}
+
+/// An index's whole catalog row.
+pub struct IndexRow {
+    pub index: Index,
+    /// JSON text.
+    pub spec: String,
+    pub deletion_protection: String,
+    /// JSON text.
+    pub tags: String,
+    row: Row,
+}
+
+/// A namespace's catalog row.
+pub struct NamespaceRow {
+    pub name: String,
+    pub leaf: Oid,
+    /// Microseconds since 2000-01-01 UTC.
+    pub created_at: i64,
+    row: Row,
+}
+
+impl IndexRow {
+    fn from_row(row: Row) -> Result<IndexRow, Error> {
+        Ok(IndexRow {
+            index: Index {
+                root: row.oid(1),
+                name: row.text(2),
+                dimension: row.int(3) as usize,
+                metric: Metric::parse(&row.text(4))?,
+            },
+            spec: row.json(5).unwrap_or_default(),
+            deletion_protection: row.text(6),
+            tags: row.json(7).unwrap_or_default(),
+            row,
+        })
+    }
+}
+
+/// The index of that name.
+pub fn find_index(name: &str) -> Result<Option<IndexRow>, Error> {
+    Table::open(INDEXES, LockMode::AccessShare)?
+        .find(INDEXES_NAME, &[Key::Equal(2, Value::Text(name))])
+        .map(IndexRow::from_row)
+        .transpose()
+}
+
+/// All indexes in the order of their names.
+pub fn all_indexes() -> Result<Vec<IndexRow>, Error> {
+    let mut rows = Vec::new();
+    Table::open(INDEXES, LockMode::AccessShare)?.each(INDEXES_NAME, &[], |row| {
+        rows.push(IndexRow::from_row(row));
+        true
+    });
+    rows.into_iter().collect()
+}
+
+/// Writes the row of a new index.
+pub fn insert_index(
+    index: &Index,
+    spec: &str,
+    deletion_protection: &str,
+    tags: &str,
+) -> Result<(), Error> {
+    Table::open(INDEXES, LockMode::RowExclusive)?.insert(&[
+        Value::Oid(index.root),
+        Value::Text(&index.name),
+        Value::Int(index.dimension as i32),
+        Value::Text(index.metric.name()),
+        Value::Json(spec),
+        Value::Text(deletion_protection),
+        Value::Json(tags),
+        Value::Now,
+    ]);
+    Ok(())
+}
+
+/// Changes what may change of an index. The caller holds the lock on its name.
+pub fn configure_index(row: &IndexRow, deletion_protection: &str, tags: &str) -> Result<(), Error> {
+    Table::open(INDEXES, LockMode::RowExclusive)?.update(
+        &row.row,
+        &[
+            (6, Value::Text(deletion_protection)),
+            (7, Value::Json(tags)),
+        ],
+    );
+    Ok(())
+}
+
+/// The bucket of a root for a remainder of the namespace's hash.
+pub fn find_bucket(root: Oid, remainder: i32) -> Result<Option<Oid>, Error> {
+    let keys = [
+        Key::Equal(1, Value::Oid(root)),
+        Key::Equal(2, Value::Int(remainder)),
+    ];
+    let row = Table::open(BUCKETS, LockMode::AccessShare)?.find(BUCKETS_KEY, &keys);
+    Ok(row.map(|row| row.oid(3)))
+}
+
+pub fn insert_bucket(root: Oid, remainder: i32, bucket: Oid) -> Result<(), Error> {
+    Table::open(BUCKETS, LockMode::RowExclusive)?.insert(&[
+        Value::Oid(root),
+        Value::Int(remainder),
+        Value::Oid(bucket),
+    ]);
+    Ok(())
+}
+
+/// A namespace of an index, by its canonical name.
+pub fn find_namespace(root: Oid, namespace: &str) -> Result<Option<NamespaceRow>, Error> {
+    let keys = [
+        Key::Equal(1, Value::Oid(root)),
+        Key::Equal(2, Value::Text(namespace)),
+    ];
+    let row = Table::open(NAMESPACES, LockMode::AccessShare)?.find(NAMESPACES_KEY, &keys);
+    Ok(row.map(namespace_row))
+}
+
+/// The namespaces of an index in C order, from the first whose name begins with `prefix` and lies after `after`, until
+/// `each` answers false.
+pub fn each_namespace(
+    root: Oid,
+    prefix: &str,
+    after: Option<&str>,
+    mut each: impl FnMut(NamespaceRow) -> bool,
+) -> Result<(), Error> {
+    let start = match after {
+        Some(after) if after >= prefix => Key::After(2, after),
+        _ => Key::From(2, prefix),
+    };
+    let keys = [Key::Equal(1, Value::Oid(root)), start];
+    Table::open(NAMESPACES, LockMode::AccessShare)?.each(NAMESPACES_KEY, &keys, |row| {
+        let row = namespace_row(row);
+        row.name.starts_with(prefix) && each(row)
+    });
+    Ok(())
+}
+
+pub fn insert_namespace(root: Oid, namespace: &str, leaf: Oid) -> Result<(), Error> {
+    Table::open(NAMESPACES, LockMode::RowExclusive)?.insert(&[
+        Value::Oid(root),
+        Value::Text(namespace),
+        Value::Oid(leaf),
+        Value::Now,
+    ]);
+    Ok(())
+}
+
+/// Removes a namespace's row. The caller holds the lock on its name.
+pub fn delete_namespace(namespace: &NamespaceRow) -> Result<(), Error> {
+    Table::open(NAMESPACES, LockMode::RowExclusive)?.delete(&namespace.row);
+    Ok(())
+}
+
+fn namespace_row(row: Row) -> NamespaceRow {
+    NamespaceRow {
+        name: row.text(2),
+        leaf: row.oid(3),
+        created_at: row.timestamp(4),
+        row,
+    }
+}
