@@ -273,5 +273,70 @@ pub unsafe fn read_recent_buffer(
         #[cfg(not(feature = "pg15"))]
         let locator = (*relation).rd_locator;
         pg_sys::ReadRecentBuffer(locator, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+
+/// Does the path key ask for ascending order?
+///
+/// # Safety
+/// `pathkey` points to a live `PathKey`.
+#[cfg(feature = "pg18")]
+pub unsafe fn pathkey_is_ascending(pathkey: *const pg_sys::PathKey) -> bool {
+    // SAFETY: live by the caller's promise.
+    unsafe { (*pathkey).pk_cmptype == pg_sys::CompareType::COMPARE_LT }
+}
+
+/// Does the path key ask for ascending order?
+///
+/// # Safety
+/// `pathkey` points to a live `PathKey`.
+#[cfg(not(feature = "pg18"))]
+pub unsafe fn pathkey_is_ascending(pathkey: *const pg_sys::PathKey) -> bool {
+    // SAFETY: live by the caller's promise.
+    unsafe { (*pathkey).pk_strategy == pg_sys::BTLessStrategyNumber as core::ffi::c_int }
+}
+
+/// Asks, before the executor initialises a custom scan, for a scan slot that holds heap tuples.
+///
+/// # Safety
+/// `state` points to a `CustomScanState` that `CreateCustomScanState` is about to return.
+#[cfg(not(feature = "pg15"))]
+pub unsafe fn request_heap_slot(state: *mut pg_sys::CustomScanState) {
+    // SAFETY: live by the caller's promise; the table of slot functions is a constant of the server.
+    unsafe { (*state).slotOps = &raw const pg_sys::TTSOpsBufferHeapTuple }
+}
+
+/// PostgreSQL 15 cannot be asked; see [`ensure_heap_slot`].
+///
+/// # Safety
+/// None is needed here.
+#[cfg(feature = "pg15")]
+pub unsafe fn request_heap_slot(_state: *mut pg_sys::CustomScanState) {}
+
+/// Nothing is left to do: the slot was asked for.
+///
+/// # Safety
+/// None is needed here.
+#[cfg(not(feature = "pg15"))]
+pub unsafe fn ensure_heap_slot(_state: *mut pg_sys::CustomScanState) {}
+
+/// Replaces the virtual scan slot that PostgreSQL 15 gives to every custom scan, and what was compiled against it.
+///
+/// # Safety
+/// Called from `BeginCustomScan` with its argument, of a scan of one heap relation.
+#[cfg(feature = "pg15")]
+pub unsafe fn ensure_heap_slot(state: *mut pg_sys::CustomScanState) {
+    // SAFETY: the node is initialised and has its relation open (BeginCustomScan is called last); the second
+    // initialisation forgets the sub-plans that the first one noted, since they are noted again.
+    unsafe {
+        let scan = &raw mut (*state).ss;
+        let planstate = &raw mut (*scan).ps;
+        pg_sys::ExecInitScanTupleSlot(
+            (*planstate).state,
+            scan,
+            (*(*scan).ss_currentRelation).rd_att,
+            &raw const pg_sys::TTSOpsBufferHeapTuple,
+        );
+        (*planstate).subPlan = core::ptr::null_mut();
+        pg_sys::ExecAssignScanProjectionInfo(scan);
+        (*planstate).qual = pg_sys::ExecInitQual((*(*planstate).plan).qual, planstate);
     }
 }

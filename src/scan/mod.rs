@@ -1,4 +1,64 @@
-//! (to be written)
+//! `Custom Scan (ConiferTopK)`: the rows of one table in the order of a distance, without sorting all of them.
+//!
+//! ```text
+//! planner hook ─► shape: is this query ours? ─► cost ─► private: what the plan remembers ─► exec: passes over the table
+//! ```
+//!
+//! The node is an ordered scan. It can give every row of its table in order, for as long as it is asked; the query's
+//! LIMIT only tells how many rows to keep at first. So whatever stands above it (joins, row locks, cursors) may ask for
+//! more, and the rows are the same as a sort would give.
+#![forbid(unsafe_code)]
+
+mod cost;
+mod exec;
+mod private;
+mod shape;
+
+use crate::guc;
+use crate::metric::Distance;
+use crate::pg::node::PlannedRelation;
+use crate::pg::operator::OperatorFunctions;
+use crate::pg::{custom_scan, hook};
+use exec::TopKScan;
+use shape::DistanceFunctions;
+
+/// Which functions a distance stands for in SQL: the operators' names.
+const OPERATORS: [(Distance, &core::ffi::CStr); 4] = [
+    (Distance::L2, c"<->"),
+    (Distance::InnerProduct, c"<#>"),
+    (Distance::Cosine, c"<=>"),
+    (Distance::L1, c"<+>"),
+];
+
+thread_local! {
+    static FUNCTIONS: OperatorFunctions<4> =
+        const { OperatorFunctions::new(c"vector", [OPERATORS[0].1, OPERATORS[1].1, OPERATORS[2].1, OPERATORS[3].1]) };
+}
 
 /// Called once when the library is loaded.
-pub fn init() {}
+pub fn init() {
+    custom_scan::register::<TopKScan>();
+    hook::install(offer);
+}
+
+/// Offers the scan for a relation of a query it fits; the planner takes it if it is the cheapest.
+fn offer(relation: &PlannedRelation<'_>) {
+    if !guc::enable_topk_scan() || !relation.is_in_top_k_query() {
+        return;
+    }
+    let Some(functions) = FUNCTIONS.with(OperatorFunctions::get) else {
+        return;
+    };
+    let functions = DistanceFunctions(core::array::from_fn(|i| (functions[i], OPERATORS[i].0)));
+    let shape = relation.shape();
+    match shape::decide(&shape, &functions) {
+        Ok(plan) => {
+            let cost = cost::estimate(&relation.cost_input(), plan.limit.expected());
+            relation.offer::<TopKScan>(cost, !plan.column_first, &plan.to_text());
+        }
+        Err(reason) if reason.is_worth_telling() => {
+            pgrx::debug1!("ConiferTopK is not offered: {reason}");
+        }
+        Err(_) => {}
+    }
+}

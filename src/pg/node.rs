@@ -1,0 +1,478 @@
+//! A relation as the planner sees it, described in owned terms, and the way back: offering a path for it.
+//!
+//! Nothing of the planner's trees leaves this file, so that deciding which queries are taken (`scan::shape`) is a pure
+//! function of a [`RelationShape`].
+
+use super::compat;
+use super::custom_scan::{self, CustomScan};
+use super::operator::FunctionId;
+use super::pg_list;
+use core::cell::OnceCell;
+use core::ffi::c_int;
+use core::marker::PhantomData;
+use core::ptr;
+use pgrx::pg_sys::{self, NodeTag};
+
+/// What matters of a base relation to a scan in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelationShape {
+    pub relation: RelationKind,
+    /// Refers to relations beside it in FROM.
+    pub lateral: bool,
+    /// A qual gives another answer each time it is asked.
+    pub volatile_quals: bool,
+    pub order: OrderShape,
+    pub limit: LimitShape,
+}
+
+/// What is scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A table or materialized view that holds its rows itself, in a heap.
+    HeapTable,
+    /// A table standing for its partitions or children.
+    Parent,
+    /// TABLESAMPLE.
+    Sampled,
+    /// Proven to give no rows.
+    Empty,
+    /// A foreign table, another table access method, a function, a subquery …
+    Other,
+}
+
+/// The first sort key of the query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderShape {
+    pub ascending: bool,
+    pub nulls_first: bool,
+    /// In the order of `float8`.
+    pub float8: bool,
+    pub expression: SortExpression,
+}
+
+/// What the first sort key is, seen from one relation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SortExpression {
+    /// Cannot be computed from this relation alone.
+    Elsewhere,
+    /// Not a call of a function of two arguments.
+    Other,
+    Call {
+        function: FunctionId,
+        left: Operand,
+        right: Operand,
+    },
+}
+
+/// One side of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// A column of the relation, by number.
+    Column(i16),
+    /// The same for every row: a constant, a parameter, or computed from those.
+    Value,
+    /// Volatile, or with a sub-query of its own, or returning a set.
+    Unstable,
+    /// Computed from columns.
+    Computed,
+}
+
+/// How many rows the query wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitShape {
+    /// There is no LIMIT, or it is NULL.
+    None,
+    /// LIMIT and OFFSET together.
+    Constant(u64),
+    /// Known when the query runs.
+    AtRunTime,
+    /// Not to be computed by anyone but the Limit node.
+    Unknown,
+}
+
+/// What the planner knows of the relation's size and of its cost settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CostInput {
+    pub pages: f64,
+    /// Rows in the table.
+    pub tuples: f64,
+    /// Rows that pass the quals.
+    pub rows: f64,
+    pub quals: ExpressionCost,
+    /// Of the sort key.
+    pub distance: ExpressionCost,
+    /// Of the columns handed up.
+    pub target: ExpressionCost,
+    pub seq_page_cost: f64,
+    pub random_page_cost: f64,
+    pub cpu_tuple_cost: f64,
+    pub cpu_operator_cost: f64,
+    /// `effective_cache_size`.
+    pub cache_pages: f64,
+    pub work_mem: usize,
+}
+
+/// Cost of an expression: once, and per row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpressionCost {
+    pub startup: f64,
+    pub per_tuple: f64,
+}
+
+/// Costs as a path carries them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathCost {
+    pub startup: f64,
+    pub total: f64,
+}
+
+/// `btree float_ops`, which orders `float8`; built-in operator families keep their OID for ever.
+const FLOAT_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(1970);
+
+/// A relation being planned.
+pub struct PlannedRelation<'a> {
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    rte: *mut pg_sys::RangeTblEntry,
+    sort_member: OnceCell<*mut pg_sys::Expr>,
+    planning: PhantomData<&'a ()>,
+}
+
+impl PlannedRelation<'_> {
+    /// # Safety
+    /// The arguments are those of `set_rel_pathlist_hook`, during its call.
+    pub(super) unsafe fn new(
+        root: *mut pg_sys::PlannerInfo,
+        rel: *mut pg_sys::RelOptInfo,
+        rte: *mut pg_sys::RangeTblEntry,
+    ) -> Self {
+        Self {
+            root,
+            rel,
+            rte,
+            sort_member: OnceCell::new(),
+            planning: PhantomData,
+        }
+    }
+
+    /// Has the query both an order and a LIMIT? The cheapest question, to be asked first.
+    pub fn is_in_top_k_query(&self) -> bool {
+        // SAFETY: planner structures stay alive and unmoved during the hook (see `new`).
+        unsafe {
+            !(*self.root).query_pathkeys.is_null() && !(*(*self.root).parse).limitCount.is_null()
+        }
+    }
+
+    /// Everything that decides whether the relation is taken.
+    pub fn shape(&self) -> RelationShape {
+        // SAFETY: as above; the functions asked only read the trees.
+        unsafe {
+            RelationShape {
+                relation: self.kind(),
+                lateral: !(*self.rel).lateral_relids.is_null(),
+                volatile_quals: pg_sys::contain_volatile_functions(
+                    (*self.rel).baserestrictinfo.cast(),
+                ),
+                order: self.order(),
+                limit: limit_shape((*self.root).parse),
+            }
+        }
+    }
+
+    fn kind(&self) -> RelationKind {
+        // SAFETY: as in `shape`.
+        unsafe {
+            let (rel, rte) = (&*self.rel, &*self.rte);
+            let relkind = rte.relkind as u8;
+            let scanned_by_itself = matches!(
+                rel.reloptkind,
+                pg_sys::RelOptKind::RELOPT_BASEREL | pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL
+            );
+            if rte.rtekind != pg_sys::RTEKind::RTE_RELATION || !scanned_by_itself {
+                RelationKind::Other
+            } else if rte.inh || relkind == pg_sys::RELKIND_PARTITIONED_TABLE {
+                RelationKind::Parent
+            } else if !rte.tablesample.is_null() {
+                RelationKind::Sampled
+            } else if pg_sys::is_dummy_rel(self.rel) {
+                RelationKind::Empty
+            } else if matches!(relkind, pg_sys::RELKIND_RELATION | pg_sys::RELKIND_MATVIEW)
+                && access_method(rte.relid) == pg_sys::HEAP_TABLE_AM_OID
+            {
+                RelationKind::HeapTable
+            } else {
+                RelationKind::Other
+            }
+        }
+    }
+
+    fn order(&self) -> OrderShape {
+        // SAFETY: as in `shape`; `is_in_top_k_query` is not required: an empty list gives a null key.
+        unsafe {
+            let key = self.first_pathkey();
+            OrderShape {
+                ascending: compat::pathkey_is_ascending(key),
+                nulls_first: (*key).pk_nulls_first,
+                float8: (*key).pk_opfamily == FLOAT_BTREE_FAMILY,
+                expression: self.sort_expression(),
+            }
+        }
+    }
+
+    fn first_pathkey(&self) -> *mut pg_sys::PathKey {
+        // SAFETY: as in `shape`; `query_pathkeys` is a list of PathKey nodes.
+        unsafe { pg_list::member((*self.root).query_pathkeys, 0) }
+            .expect("only relations of queries with an order are looked at")
+    }
+
+    /// The member of the first sort key's equivalence class that this relation can compute; null if there is none.
+    fn sort_member(&self) -> *mut pg_sys::Expr {
+        // SAFETY: as in `shape`. A member found is computable from the columns this relation hands up, so it is one
+        // of this relation (a child's own, where it is a partition) and not nulled by an outer join above.
+        *self.sort_member.get_or_init(|| unsafe {
+            let class = (*self.first_pathkey()).pk_eclass;
+            if (*class).ec_has_volatile {
+                return ptr::null_mut();
+            }
+            let member = pg_sys::find_computable_ec_member(
+                self.root,
+                class,
+                (*(*self.rel).reltarget).exprs,
+                (*self.rel).relids,
+                false,
+            );
+            if member.is_null() {
+                ptr::null_mut()
+            } else {
+                strip_relabels((*member).em_expr)
+            }
+        })
+    }
+
+    fn sort_expression(&self) -> SortExpression {
+        let expression = self.sort_member();
+        if expression.is_null() {
+            return SortExpression::Elsewhere;
+        }
+        match call_of_two(expression) {
+            None => SortExpression::Other,
+            Some((function, left, right)) => SortExpression::Call {
+                function,
+                left: self.operand(left),
+                right: self.operand(right),
+            },
+        }
+    }
+
+    fn operand(&self, node: *mut pg_sys::Expr) -> Operand {
+        let bare = strip_relabels(node);
+        // SAFETY: as in `shape`.
+        unsafe {
+            if (*bare).type_ == NodeTag::T_Var {
+                let var = &*bare.cast::<pg_sys::Var>();
+                let ours = var.varno as u32 == (*self.rel).relid && var.varlevelsup == 0;
+                return if ours && var.varattno > 0 {
+                    Operand::Column(var.varattno)
+                } else {
+                    Operand::Computed
+                };
+            }
+            if is_unstable(bare.cast()) {
+                Operand::Unstable
+            } else if pg_sys::contain_var_clause(bare.cast()) {
+                Operand::Computed
+            } else {
+                Operand::Value
+            }
+        }
+    }
+
+    /// What the cost of a path is computed from.
+    pub fn cost_input(&self) -> CostInput {
+        let mut random_page_cost = 0.0;
+        let mut seq_page_cost = 0.0;
+        let mut distance = pg_sys::QualCost::default();
+        // SAFETY: as in `shape`; the settings are read on the backend's only thread.
+        unsafe {
+            let rel = &*self.rel;
+            pg_sys::get_tablespace_page_costs(
+                rel.reltablespace,
+                &raw mut random_page_cost,
+                &raw mut seq_page_cost,
+            );
+            let expression = self.sort_member();
+            if !expression.is_null() {
+                pg_sys::cost_qual_eval_node(&raw mut distance, expression.cast(), self.root);
+            }
+            CostInput {
+                pages: f64::from(rel.pages),
+                tuples: rel.tuples,
+                rows: rel.rows,
+                quals: rel.baserestrictcost.into(),
+                distance: distance.into(),
+                target: (*rel.reltarget).cost.into(),
+                seq_page_cost,
+                random_page_cost,
+                cpu_tuple_cost: pg_sys::cpu_tuple_cost,
+                cpu_operator_cost: pg_sys::cpu_operator_cost,
+                cache_pages: f64::from(pg_sys::effective_cache_size),
+                work_mem: super::memory::work_mem(),
+            }
+        }
+    }
+
+    /// Offers a scan in the order of the first sort key. `value_first`: the operand that is not the column is the left
+    /// one. `private` comes back in [`CustomScan::create`].
+    pub fn offer<T: CustomScan>(&self, cost: PathCost, value_first: bool, private: &str) {
+        let Some((_, left, right)) = call_of_two(self.sort_member()) else {
+            return;
+        };
+        // SAFETY: as in `shape`; the nodes handed over belong to this planning run, as the path does.
+        unsafe {
+            let parse = (*self.root).parse;
+            let expressions = custom_scan::Expressions {
+                order_by: self.sort_member().cast(),
+                values: [
+                    if value_first { left } else { right }.cast(),
+                    evaluable((*parse).limitCount),
+                    evaluable((*parse).limitOffset),
+                ],
+            };
+            custom_scan::add_path::<T>(self.rel, self.first_pathkey(), cost, &expressions, private);
+        }
+    }
+}
+
+impl From<pg_sys::QualCost> for ExpressionCost {
+    fn from(cost: pg_sys::QualCost) -> Self {
+        Self {
+            startup: cost.startup,
+            per_tuple: cost.per_tuple,
+        }
+    }
+}
+
+/// Function and arguments of an operator or function of two arguments.
+fn call_of_two(
+    expression: *mut pg_sys::Expr,
+) -> Option<(FunctionId, *mut pg_sys::Expr, *mut pg_sys::Expr)> {
+    if expression.is_null() {
+        return None;
+    }
+    // SAFETY: a node of the planner's trees, alive during the hook; its tag says which struct it is.
+    let (function, arguments) = unsafe {
+        match (*expression).type_ {
+            NodeTag::T_OpExpr => {
+                let call = &*expression.cast::<pg_sys::OpExpr>();
+                let function = match call.opfuncid {
+                    pg_sys::InvalidOid => pg_sys::get_opcode(call.opno),
+                    known => known,
+                };
+                (function, call.args)
+            }
+            NodeTag::T_FuncExpr => {
+                let call = &*expression.cast::<pg_sys::FuncExpr>();
+                (call.funcid, call.args)
+            }
+            _ => return None,
+        }
+    };
+    // SAFETY: `args` is a list of expressions.
+    let mut arguments = unsafe { pg_list::members::<pg_sys::Expr>(arguments) };
+    match (arguments.len(), arguments.next(), arguments.next()) {
+        (2, Some(left), Some(right)) => Some((FunctionId::of(function), left, right)),
+        _ => None,
+    }
+}
+
+/// Below the casts that change nothing but the type's name.
+fn strip_relabels(mut node: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
+    // SAFETY: a node of the planner's trees, alive during the hook; its tag says which struct it is.
+    unsafe {
+        while !node.is_null() && (*node).type_ == NodeTag::T_RelabelType {
+            node = (*node.cast::<pg_sys::RelabelType>()).arg;
+        }
+    }
+    node
+}
+
+/// # Safety
+/// `node` is an expression of the planner's trees.
+unsafe fn is_unstable(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        pg_sys::contain_volatile_functions(node)
+            || pg_sys::contain_subplans(node)
+            || pg_sys::expression_returns_set(node)
+    }
+}
+
+/// The expression if a second evaluation of it, in the scan, is harmless; else null.
+///
+/// # Safety
+/// `node` is null or an expression of the planner's trees.
+unsafe fn evaluable(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if node.is_null() || is_unstable(node) || pg_sys::contain_var_clause(node) {
+            ptr::null_mut()
+        } else {
+            node
+        }
+    }
+}
+
+/// # Safety
+/// `parse` is the query being planned.
+unsafe fn limit_shape(parse: *const pg_sys::Query) -> LimitShape {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let (count, offset) = ((*parse).limitCount, (*parse).limitOffset);
+        match (constant_bigint(count), constant_bigint(offset)) {
+            _ if count.is_null() => LimitShape::None,
+            (Some(None), _) => LimitShape::None,
+            (Some(Some(count)), Some(offset)) => {
+                LimitShape::Constant(as_count(count).saturating_add(as_count(offset.unwrap_or(0))))
+            }
+            (Some(Some(count)), None) if offset.is_null() => LimitShape::Constant(as_count(count)),
+            _ if evaluable(count).is_null() => LimitShape::Unknown,
+            _ if !offset.is_null() && evaluable(offset).is_null() => LimitShape::Unknown,
+            _ => LimitShape::AtRunTime,
+        }
+    }
+}
+
+fn as_count(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// The value of a constant (`Some(None)`: NULL); `None` for anything else.
+///
+/// # Safety
+/// `node` is null or a LIMIT or OFFSET expression, which PostgreSQL has coerced to `bigint`.
+unsafe fn constant_bigint(node: *const pg_sys::Node) -> Option<Option<i64>> {
+    // SAFETY: by the caller's promise; a `bigint` is passed by value.
+    unsafe {
+        if node.is_null() || (*node).type_ != NodeTag::T_Const {
+            return None;
+        }
+        let constant = &*node.cast::<pg_sys::Const>();
+        Some((!constant.constisnull).then(|| constant.constvalue.value() as i64))
+    }
+}
+
+fn access_method(table: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a lookup by OID in the catalog cache; the entry is copied out of before it is released.
+    unsafe {
+        let entry = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as c_int,
+            pg_sys::Datum::from(table),
+        );
+        if entry.is_null() {
+            return pg_sys::InvalidOid;
+        }
+        let method = (*pg_sys::GETSTRUCT(entry).cast::<pg_sys::FormData_pg_class>()).relam;
+        pg_sys::ReleaseSysCache(entry);
+        method
+    }
+}

@@ -1,0 +1,135 @@
+//! What the current database's copy of the extension is made of: its operators, by identity and never by name alone,
+//! for another extension with the same operator names may be installed beside it.
+
+use super::{compat, extension};
+use core::cell::Cell;
+use core::ffi::{CStr, c_int};
+use pgrx::pg_guard;
+use pgrx::pg_sys::{self, SysCacheIdentifier};
+
+/// The OID of a function, as an opaque value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionId(u32);
+
+impl FunctionId {
+    pub(super) fn of(oid: pg_sys::Oid) -> Self {
+        Self(oid.to_u32())
+    }
+
+    /// For tests that need some identity.
+    #[cfg(test)]
+    pub const fn fake(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+thread_local! {
+    /// Counts changes of `pg_operator` as far as this backend has heard of them.
+    static GENERATION: Cell<u64> = const { Cell::new(1) };
+    static LISTENING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The functions behind some operators `type OP type` of the extension, looked up once per backend.
+pub struct OperatorFunctions<const N: usize> {
+    type_name: &'static CStr,
+    operators: [&'static CStr; N],
+    found: Cell<Option<[FunctionId; N]>>,
+    /// The generation `found` belongs to; none is 0.
+    generation: Cell<u64>,
+}
+
+impl<const N: usize> OperatorFunctions<N> {
+    /// Nothing is looked up yet.
+    pub const fn new(type_name: &'static CStr, operators: [&'static CStr; N]) -> Self {
+        Self {
+            type_name,
+            operators,
+            found: Cell::new(None),
+            generation: Cell::new(0),
+        }
+    }
+
+    /// One function for each operator, or nothing if the extension is not (wholly) in this database.
+    pub fn get(&self) -> Option<[FunctionId; N]> {
+        listen();
+        let generation = GENERATION.get();
+        if self.generation.get() != generation {
+            self.found.set(self.look_up());
+            // Not the number after the lookup: what changed during it may have been missed.
+            self.generation.set(generation);
+        }
+        self.found.get()
+    }
+
+    fn look_up(&self) -> Option<[FunctionId; N]> {
+        // SAFETY: planning runs inside a transaction.
+        let schema = unsafe { compat::extension_schema(extension::oid()?) };
+        let element = cached_oid(
+            SysCacheIdentifier::TYPENAMENSP,
+            pg_sys::Anum_pg_type_oid,
+            [name_datum(self.type_name), schema.into(), NONE, NONE],
+        )?;
+        let mut functions = [FunctionId(0); N];
+        for (function, name) in functions.iter_mut().zip(self.operators) {
+            let operator = cached_oid(
+                SysCacheIdentifier::OPERNAMENSP,
+                pg_sys::Anum_pg_operator_oid,
+                [
+                    name_datum(name),
+                    element.into(),
+                    element.into(),
+                    schema.into(),
+                ],
+            )?;
+            // SAFETY: a catalog lookup by value inside a transaction (planning needs one).
+            *function = FunctionId::of(unsafe { pg_sys::get_opcode(operator) });
+        }
+        Some(functions)
+    }
+}
+
+const NONE: pg_sys::Datum = pg_sys::Datum::null();
+
+fn name_datum(name: &'static CStr) -> pg_sys::Datum {
+    pg_sys::Datum::from(name.as_ptr())
+}
+
+fn cached_oid(
+    cache: SysCacheIdentifier::Type,
+    oid_column: u32,
+    keys: [pg_sys::Datum; 4],
+) -> Option<pg_sys::Oid> {
+    let [first, second, third, fourth] = keys;
+    // SAFETY: the keys are of the cache's key types (names as C strings, OIDs by value), which the callers above see
+    // to; the cache copies nothing out but the OID.
+    let oid = unsafe {
+        pg_sys::GetSysCacheOid(
+            cache as c_int,
+            oid_column as pg_sys::AttrNumber,
+            first,
+            second,
+            third,
+            fourth,
+        )
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// CREATE EXTENSION and DROP EXTENSION add and remove operators, so changes of `pg_operator` are all that matters.
+fn listen() {
+    if !LISTENING.replace(true) {
+        // SAFETY: the callback is a function of this library, which is never unloaded; once per backend.
+        unsafe {
+            pg_sys::CacheRegisterSyscacheCallback(
+                SysCacheIdentifier::OPEROID as c_int,
+                Some(operators_changed),
+                NONE,
+            );
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn operators_changed(_arg: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    GENERATION.set(GENERATION.get() + 1);
+}
