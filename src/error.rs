@@ -65,8 +65,28 @@ pub enum Error {
     VectorSyntax { text: String },
     #[error("array must be 1-D")]
     ArrayNotOneDimensional,
+    #[error("an array of vectors must have one dimension")]
+    VectorArrayDimensions,
     #[error("array must not contain nulls")]
     NullInArray,
+    #[error("expected unused to be 0, not {actual}")]
+    UnusedNotZero { actual: i16 },
+    #[error("insufficient data left in message")]
+    InsufficientMessage,
+    #[error("invalid type modifier")]
+    InvalidTypmod,
+    #[error("dimensions for type vector must be at least 1")]
+    TypmodTooSmall,
+    #[error("dimensions for type vector cannot exceed {max}")]
+    TypmodTooLarge { max: usize },
+    #[error("value out of range: overflow")]
+    Overflow,
+    #[error("value out of range: underflow")]
+    Underflow,
+    #[error("expected the state of an aggregate over vectors")]
+    AggregateState,
+    #[error("integer out of range")]
+    IntegerOutOfRange,
 
     // -- names and arguments --
     #[error("index \"{name}\" does not exist")]
@@ -105,6 +125,8 @@ pub enum Error {
         id: Option<String>,
         source: Box<Error>,
     },
+    #[error("{what} are not supported")]
+    Unsupported { what: &'static str },
     #[error("{message}")]
     InvalidRecord { message: String },
     #[error("a vector of zeros has no direction under the cosine metric")]
@@ -131,6 +153,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// This error as the fault of a batch's record, counted from 1.
+    #[must_use]
+    pub fn of_record(self, position: usize, id: Option<&str>) -> Self {
+        Self::Record {
+            position,
+            id: id.map(str::to_owned),
+            source: Box::new(self),
+        }
+    }
+
     /// The SQLSTATE it is raised with. A record's error keeps the code of its cause.
     #[must_use]
     pub fn sqlstate(&self) -> SqlState {
@@ -141,14 +173,21 @@ impl Error {
             | E::NoDimensions
             | E::NanInVector
             | E::InfinityInVector
+            | E::ArrayNotOneDimensional
+            | E::UnusedNotZero { .. }
             | E::ZeroVector => SqlState::DataException,
             E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
                 SqlState::ProgramLimitExceeded
             }
             E::ElementOutOfRange { .. } => SqlState::NumericValueOutOfRange,
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
-            E::ArrayNotOneDimensional => SqlState::ArraySubscriptError,
+            E::VectorArrayDimensions => SqlState::ArraySubscriptError,
             E::NullInArray => SqlState::NullValueNotAllowed,
+            E::InsufficientMessage => SqlState::ProtocolViolation,
+            E::AggregateState | E::InvalidTypmod | E::TypmodTooSmall | E::TypmodTooLarge { .. } => {
+                SqlState::InvalidParameterValue
+            }
+            E::Overflow | E::Underflow | E::IntegerOutOfRange => SqlState::NumericValueOutOfRange,
             E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
             E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
             E::InvalidArgument { .. }
@@ -156,6 +195,7 @@ impl Error {
             | E::InvalidMetadata { .. }
             | E::MetadataNotObject { .. }
             | E::InvalidFilter { .. } => SqlState::InvalidParameterValue,
+            E::Unsupported { .. } => SqlState::FeatureNotSupported,
             E::NullArgument { .. } => SqlState::NullValueNotAllowed,
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
             E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
@@ -184,6 +224,15 @@ impl Error {
             E::ZeroVector => {
                 Some("Leave the record out, or use the metric dotproduct or euclidean.".into())
             }
+            E::InvalidRecord { .. } => {
+                Some("A record is an object of id, values and, if you like, metadata.".into())
+            }
+            E::InvalidFilter { .. } => Some(
+                "A filter is an object of fields and the values they must equal: \
+                 {\"genre\": \"drama\"} or {\"genre\": {\"$eq\": \"drama\"}}. \
+                 Values are strings, numbers and booleans; all fields must match."
+                    .into(),
+            ),
             E::InvalidMetadata { .. } => {
                 Some("Metadata values are strings, numbers, booleans and lists of strings.".into())
             }

@@ -1,4 +1,14 @@
-//! (to be written)
+//! The SQL functions, one file per family.
+#![forbid(unsafe_code)]
 
-/// Called once when the library is loaded.
-pub fn init() {}
+mod aggregates;
+mod argument;
+mod casts;
+mod catalog;
+mod index;
+mod namespace;
+mod operators;
+mod pgvector_casts;
+mod query;
+mod vector_type;
+mod write;

@@ -125,7 +125,7 @@ mod tests {
         let mut top = TopK::new(0);
         assert!(!top.push(1));
         assert_eq!(top.worst(), None);
-        assert_eq!(top.into_sorted_vec(), []);
+        assert!(top.into_sorted_vec().is_empty());
     }
 
     proptest! {

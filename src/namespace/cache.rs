@@ -56,7 +56,9 @@ pub fn remember_leaf(root: Oid, namespace: &str, entry: LeafEntry) {
             cache.leaves.clear();
             cache.owners.clear();
         }
-        cache.owners.insert(entry.leaf, (root, namespace.to_owned()));
+        cache
+            .owners
+            .insert(entry.leaf, (root, namespace.to_owned()));
         let leaves = cache.leaves.entry(root).or_default();
         leaves.insert(namespace.to_owned(), entry);
     });

@@ -82,7 +82,12 @@ pub fn all_indexes() -> Result<Vec<IndexRow>, Error> {
 }
 
 /// Writes the row of a new index.
-pub fn insert_index(index: &Index, spec: &str, deletion_protection: &str, tags: &str) -> Result<(), Error> {
+pub fn insert_index(
+    index: &Index,
+    spec: &str,
+    deletion_protection: &str,
+    tags: &str,
+) -> Result<(), Error> {
     Table::open(INDEXES, LockMode::RowExclusive)?.insert(&[
         Value::Oid(index.root),
         Value::Text(&index.name),
@@ -100,14 +105,20 @@ pub fn insert_index(index: &Index, spec: &str, deletion_protection: &str, tags: 
 pub fn configure_index(row: &IndexRow, deletion_protection: &str, tags: &str) -> Result<(), Error> {
     Table::open(INDEXES, LockMode::RowExclusive)?.update(
         &row.row,
-        &[(6, Value::Text(deletion_protection)), (7, Value::Json(tags))],
+        &[
+            (6, Value::Text(deletion_protection)),
+            (7, Value::Json(tags)),
+        ],
     );
     Ok(())
 }
 
 /// The bucket of a root for a remainder of the namespace's hash.
 pub fn find_bucket(root: Oid, remainder: i32) -> Result<Option<Oid>, Error> {
-    let keys = [Key::Equal(1, Value::Oid(root)), Key::Equal(2, Value::Int(remainder))];
+    let keys = [
+        Key::Equal(1, Value::Oid(root)),
+        Key::Equal(2, Value::Int(remainder)),
+    ];
     let row = Table::open(BUCKETS, LockMode::AccessShare)?.find(BUCKETS_KEY, &keys);
     Ok(row.map(|row| row.oid(3)))
 }
@@ -123,7 +134,10 @@ pub fn insert_bucket(root: Oid, remainder: i32, bucket: Oid) -> Result<(), Error
 
 /// A namespace of an index, by its canonical name.
 pub fn find_namespace(root: Oid, namespace: &str) -> Result<Option<NamespaceRow>, Error> {
-    let keys = [Key::Equal(1, Value::Oid(root)), Key::Equal(2, Value::Text(namespace))];
+    let keys = [
+        Key::Equal(1, Value::Oid(root)),
+        Key::Equal(2, Value::Text(namespace)),
+    ];
     let row = Table::open(NAMESPACES, LockMode::AccessShare)?.find(NAMESPACES_KEY, &keys);
     Ok(row.map(namespace_row))
 }

@@ -54,7 +54,10 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
         let entry = match cache::leaf(index.root, namespace) {
             Some(entry) => entry,
             None => match catalog::find_namespace(index.root, namespace)? {
-                Some(row) => LeafEntry { leaf: row.leaf, id_index: None },
+                Some(row) => LeafEntry {
+                    leaf: row.leaf,
+                    id_index: None,
+                },
                 None => return Ok(None),
             },
         };
@@ -67,18 +70,30 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
         let entry = match cache::leaf(index.root, namespace) {
             Some(kept) if kept.id_index.is_some() => kept,
             _ => {
-                if catalog::find_namespace(index.root, namespace)?.map(|row| row.leaf) != Some(entry.leaf) {
+                if catalog::find_namespace(index.root, namespace)?.map(|row| row.leaf)
+                    != Some(entry.leaf)
+                {
                     continue;
                 }
                 let usual = leaf::has_leaf_columns(&relation);
-                let id_index = if usual { writer::id_index(&relation) } else { None };
-                let entry = LeafEntry { leaf: entry.leaf, id_index };
+                let id_index = if usual {
+                    writer::id_index(&relation)
+                } else {
+                    None
+                };
+                let entry = LeafEntry {
+                    leaf: entry.leaf,
+                    id_index,
+                };
                 cache::remember_leaf(index.root, namespace, entry);
                 entry
             }
         };
         if entry.leaf == relation.oid() {
-            return Ok(Some(Leaf { relation, id_index: entry.id_index }));
+            return Ok(Some(Leaf {
+                relation,
+                id_index: entry.id_index,
+            }));
         }
     }
 }
@@ -96,7 +111,9 @@ pub fn open_or_create_leaf(index: &Index, namespace: &str) -> Result<Leaf, Error
 /// Creates a namespace unless it exists. True if it was created. Concurrent first upserts wait for each other here.
 pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
     if !access::has_privileges(index.root, &[Privilege::Insert]) {
-        return Err(Error::PermissionDenied { name: index.name.clone() });
+        return Err(Error::PermissionDenied {
+            name: index.name.clone(),
+        });
     }
     lock_namespace(index, namespace)?;
     if catalog::find_namespace(index.root, namespace)?.is_some() {
@@ -125,8 +142,12 @@ pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> 
         return Ok(Dropped::Missing);
     };
     let privileges = [Privilege::Delete];
-    if !access::has_privileges(index.root, &privileges) && !access::has_privileges(row.leaf, &privileges) {
-        return Err(Error::PermissionDenied { name: index.name.clone() });
+    if !access::has_privileges(index.root, &privileges)
+        && !access::has_privileges(row.leaf, &privileges)
+    {
+        return Err(Error::PermissionDenied {
+            name: index.name.clone(),
+        });
     }
     let mut records = 0;
     if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
@@ -155,7 +176,12 @@ pub fn create_index(
         return Err(Error::DuplicateIndex { name: name.into() });
     }
     let root = partition::create_root(name, dimension)?;
-    let index = Index { root, name: name.into(), dimension, metric };
+    let index = Index {
+        root,
+        name: name.into(),
+        dimension,
+        metric,
+    };
     catalog::insert_index(&index, spec, deletion_protection, tags)?;
     index_row(name)
 }

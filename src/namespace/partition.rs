@@ -26,7 +26,9 @@ const DATA_SCHEMA: &CStr = c"conifer_data";
 
 /// Creates the root table in the caller's current schema, with the caller's rights.
 pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
-    let schema: Option<String> = spi(Spi::get_one("SELECT pg_catalog.current_schema()::pg_catalog.text"))?;
+    let schema: Option<String> = spi(Spi::get_one(
+        "SELECT pg_catalog.current_schema()::pg_catalog.text",
+    ))?;
     let schema = schema.ok_or_else(|| Error::InvalidArgument {
         what: "search_path",
         value: String::new(),
@@ -44,7 +46,9 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
             metadata pg_catalog.jsonb
         ) PARTITION BY HASH (namespace)"
     ))?;
-    run(&format!("ALTER TABLE {root} ALTER COLUMN \"values\" SET STORAGE MAIN"))?;
+    run(&format!(
+        "ALTER TABLE {root} ALTER COLUMN \"values\" SET STORAGE MAIN"
+    ))?;
     run(&format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"))?;
     relation::lookup(&c_string(&schema), &c_string(name))
 }
@@ -95,7 +99,10 @@ fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Erro
     }
     let class = relation::lookup(extension::CATALOG_SCHEMA, catalog::BUCKETS)?;
     let root = index.root.to_u32().to_ne_bytes();
-    transaction::lock_name(class, transaction::name_hash(&[&root, &remainder.to_ne_bytes()]));
+    transaction::lock_name(
+        class,
+        transaction::name_hash(&[&root, &remainder.to_ne_bytes()]),
+    );
     if let Some(bucket) = catalog::find_bucket(index.root, remainder)? {
         return named(bucket); // made while we waited
     }
@@ -133,7 +140,9 @@ fn grant_data_schema(owner: Oid) -> Result<(), Error> {
     let role = access::role_name(owner);
     let schema_owner = access::schema_owner(DATA_SCHEMA).unwrap_or(owner);
     access::as_role(schema_owner, || {
-        run(&format!("GRANT USAGE, CREATE ON SCHEMA conifer_data TO {role}"))
+        run(&format!(
+            "GRANT USAGE, CREATE ON SCHEMA conifer_data TO {role}"
+        ))
     })
 }
 
@@ -143,11 +152,15 @@ fn run(statement: &str) -> Result<(), Error> {
 }
 
 fn spi<T>(result: Result<T, pgrx::spi::SpiError>) -> Result<T, Error> {
-    result.map_err(|error| Error::Corrupted { what: error.to_string() })
+    result.map_err(|error| Error::Corrupted {
+        what: error.to_string(),
+    })
 }
 
 fn gone(index: &Index) -> Error {
-    Error::UnknownIndex { name: index.name.clone() }
+    Error::UnknownIndex {
+        name: index.name.clone(),
+    }
 }
 
 fn c_string(name: &str) -> std::ffi::CString {

@@ -114,6 +114,8 @@ pub fn role_name(role: Oid) -> String {
     // SAFETY: an unknown role raises an error; the result is a palloc'd C string.
     unsafe {
         let name = pg_sys::GetUserNameFromId(role, false);
-        CStr::from_ptr(pg_sys::quote_identifier(name)).to_string_lossy().into_owned()
+        CStr::from_ptr(pg_sys::quote_identifier(name))
+            .to_string_lossy()
+            .into_owned()
     }
 }

@@ -18,6 +18,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlArrayMappingRef, SqlMappingRef, SqlTranslatable,
     TypeOrigin,
 };
+use pgrx::{direct_function_call, direct_function_call_as_datum};
 
 /// Bytes before the dimensions: the varlena header, `ndim`, `dataoffset` and `elemtype`.
 const FIXED: usize = 16;
@@ -33,8 +34,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Takes the bytes of a detoasted array apart.
-    fn read(array: &'a [u8]) -> Result<Self, Error> {
+    /// Takes the bytes of a detoasted array apart; `None` if it has more than one dimension.
+    fn read(array: &'a [u8]) -> Result<Option<Self>, Error> {
         let word = |at: usize| -> Result<i32, Error> {
             let bytes = array.get(at..).and_then(|rest| rest.first_chunk());
             Ok(i32::from_ne_bytes(*bytes.ok_or_else(corrupted)?))
@@ -42,14 +43,14 @@ impl<'a> Parts<'a> {
         let len = match word(4)? {
             0 => 0,
             1 => usize::try_from(word(FIXED)?).map_err(|_| corrupted())?,
-            _ => return Err(Error::ArrayNotOneDimensional),
+            _ => return Ok(None),
         };
         if len == 0 {
-            return Ok(Self {
+            return Ok(Some(Self {
                 len,
                 bitmap: None,
                 elements: &[],
-            });
+            }));
         }
         let offset = usize::try_from(word(8)?).map_err(|_| corrupted())?;
         let (bitmap, start) = match offset {
@@ -59,11 +60,39 @@ impl<'a> Parts<'a> {
                 (Some(bytes.ok_or_else(corrupted)?), offset)
             }
         };
-        Ok(Self {
+        Ok(Some(Self {
             len,
             bitmap,
             elements: array.get(start..).ok_or_else(corrupted)?,
-        })
+        }))
+    }
+
+    /// The same for an array that must have one dimension and no null.
+    fn read_filled(array: &'a [u8]) -> Result<Self, Error> {
+        match Self::read(array)? {
+            None => Err(Error::ArrayNotOneDimensional),
+            Some(parts) if parts.has_null() => Err(Error::NullInArray),
+            Some(parts) => Ok(parts),
+        }
+    }
+
+    /// The elements of an array of variable-length values of alignment int4: PostgreSQL stores them in arrays with
+    /// plain headers, each aligned.
+    fn values(&self) -> Result<Vec<Option<&'a [u8]>>, Error> {
+        let mut rest = self.elements;
+        let mut values = Vec::with_capacity(self.len);
+        for i in 0..self.len {
+            if self.is_null(i) {
+                values.push(None);
+                continue;
+            }
+            let Some(varlena::Header::Plain(size)) = varlena::Header::read(rest) else {
+                return Err(corrupted());
+            };
+            values.push(Some(rest.get(..size).ok_or_else(corrupted)?));
+            rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(values)
     }
 
     fn is_null(&self, i: usize) -> bool {
@@ -110,37 +139,20 @@ impl<'a> VectorArrayArg<'a> {
     }
 
     fn read(array: &'a [u8]) -> Result<Self, Error> {
-        let values = plain_elements(array)?;
-        let elements = values
-            .into_iter()
-            .map(|value| value.map(elements_of_plain).transpose());
-        elements.collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// Whole elements, headers included, of an array of a variable-length type of alignment int4: PostgreSQL stores them
-/// with plain headers, each aligned as its type asks.
-fn plain_elements(array: &[u8]) -> Result<Vec<Option<&[u8]>>, Error> {
-    let parts = Parts::read(array)?;
-    let mut rest = parts.elements;
-    let mut elements = Vec::with_capacity(parts.len);
-    for i in 0..parts.len {
-        if parts.is_null(i) {
-            elements.push(None);
-            continue;
-        }
-        let Some(varlena::Header::Plain(size)) = varlena::Header::read(rest) else {
-            return Err(corrupted());
+        let parts = match Parts::read(array)? {
+            Some(parts) => parts,
+            None => return Err(Error::VectorArrayDimensions),
         };
-        elements.push(Some(rest.get(..size).ok_or_else(corrupted)?));
-        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+        let elements = parts.values()?.into_iter();
+        let elements = elements.map(|value| value.map(elements_of_plain).transpose());
+        Ok(Self(elements.collect::<Result<_, _>>()?))
     }
-    Ok(elements)
 }
 
 /// The payloads, without headers, of the elements of such an array; none for a null.
 pub(super) fn varlena_elements(array: &[u8]) -> Result<Vec<Option<&[u8]>>, Error> {
-    let elements = plain_elements(array)?.into_iter();
+    let parts = Parts::read(array)?.ok_or(Error::ArrayNotOneDimensional)?;
+    let elements = parts.values()?.into_iter();
     Ok(elements
         .map(|element| element.and_then(|value| value.get(varlena::HEADER..)))
         .collect())
@@ -176,10 +188,7 @@ impl<'a, T: Plain> NumberArrayArg<'a, T> {
     }
 
     fn read(array: &'a [u8]) -> Result<&'a [T], Error> {
-        let parts = Parts::read(array)?;
-        if parts.has_null() {
-            return Err(Error::NullInArray);
-        }
+        let parts = Parts::read_filled(array)?;
         let bytes = parts.elements.get(..parts.len * size_of::<T>());
         bytes.and_then(varlena::as_numbers).ok_or_else(corrupted)
     }
@@ -190,6 +199,74 @@ unsafe impl<'fcx, T: Plain> ArgAbi<'fcx> for NumberArrayArg<'fcx, T> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: the caller promises a non-null argument of the matching type; arrays are aligned to int4 or more.
         Self(Self::read(unsafe { varlena::plain_bytes_of_arg(arg) }))
+    }
+}
+
+/// An argument of type `numeric[]`.
+pub struct NumericArrayArg<'a>(Result<Vec<&'a [u8]>, Error>);
+
+impl NumericArrayArg<'_> {
+    /// How many numbers; an error if the array has more than one dimension or a null.
+    pub fn len(&self) -> Result<usize, Error> {
+        self.0.as_ref().map(Vec::len).map_err(Clone::clone)
+    }
+
+    /// The numbers rounded to `f32` as PostgreSQL casts them; it raises its own error for one outside the range.
+    pub fn write_rounded(&self, target: &mut [f32]) {
+        let values = self.0.as_deref().unwrap_or_default();
+        for (target, value) in target.iter_mut().zip(values) {
+            let datum = pg_sys::Datum::from(value.as_ptr());
+            // SAFETY: `value` is a whole numeric; numeric_float4 takes one and never returns null.
+            let number = unsafe { direct_function_call(pg_sys::numeric_float4, &[Some(datum)]) };
+            *target = number.unwrap_or(f32::NAN);
+        }
+    }
+}
+
+// SAFETY: what is handed out lives as long as the call's arguments.
+unsafe impl<'fcx> ArgAbi<'fcx> for NumericArrayArg<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the caller promises a non-null argument of the matching type; arrays are aligned to int4 or more.
+        let bytes = unsafe { varlena::plain_bytes_of_arg(arg) };
+        let values = Parts::read_filled(bytes).and_then(|parts| parts.values());
+        Self(values.map(|values| values.into_iter().flatten().collect()))
+    }
+}
+
+/// A new array of type `numeric[]`.
+pub struct NumericArrayOut(pg_sys::Datum);
+
+impl NumericArrayOut {
+    /// The numbers as PostgreSQL casts `real` to `numeric`.
+    pub fn from_slice(numbers: &[f32]) -> Self {
+        let cast = |&number: &f32| {
+            // SAFETY: float4_numeric takes a float4 and never returns null.
+            let numeric = unsafe {
+                direct_function_call_as_datum(pg_sys::float4_numeric, &[number.into_datum()])
+            };
+            numeric.unwrap_or(pg_sys::Datum::null())
+        };
+        let mut datums: Vec<pg_sys::Datum> = numbers.iter().map(cast).collect();
+        // SAFETY: `datums` are whole numerics, and length, pass-by and alignment are pg_type's for numeric.
+        let array = unsafe {
+            pg_sys::construct_array(
+                datums.as_mut_ptr(),
+                datums.len() as i32,
+                pg_sys::NUMERICOID,
+                -1,
+                false,
+                pg_sys::TYPALIGN_INT as core::ffi::c_char,
+            )
+        };
+        Self(pg_sys::Datum::from(array))
+    }
+}
+
+// SAFETY: the datum points at a whole array in the context the function was called in.
+unsafe impl BoxRet for NumericArrayOut {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: the caller returns it from a function declared to return numeric[].
+        unsafe { fcinfo.return_raw_datum(self.0) }
     }
 }
 
@@ -244,12 +321,73 @@ impl<T: Plain> IntoDatum for NumberArrayOut<T> {
     }
 }
 
+/// The state of an aggregate kept in a `double precision[]`, as the transition function gets it.
+///
+/// Inside an aggregate the state belongs to the call and is changed in place; in a plain call it is copied.
+pub struct StateArg<'a> {
+    start: *mut u8,
+    size: usize,
+    in_aggregate: bool,
+    lives: PhantomData<&'a mut [f64]>,
+}
+
+impl StateArg<'_> {
+    /// The numbers; an error if the array has more than one dimension or a null.
+    pub fn numbers(&self) -> Result<&[f64], Error> {
+        // SAFETY: `start` and `size` are those of a detoasted array that lives as long as the call.
+        NumberArrayArg::read(unsafe { core::slice::from_raw_parts(self.start, self.size) })
+    }
+
+    /// The state after `change`, which gets its numbers.
+    pub fn change(
+        self,
+        change: impl FnOnce(&mut [f64]) -> Result<(), Error>,
+    ) -> Result<NumberArrayOut<f64>, Error> {
+        let numbers = self.numbers()?;
+        if !self.in_aggregate {
+            return NumberArrayOut::try_build(numbers.len(), |copy| {
+                copy.copy_from_slice(numbers);
+                change(copy)
+            });
+        }
+        let (offset, len) = (
+            numbers.as_ptr() as usize - self.start as usize,
+            numbers.len(),
+        );
+        // SAFETY: `numbers` found its aligned floats there, inside the state, which PostgreSQL lets a transition
+        // function change; no other reference to it is alive.
+        change(unsafe {
+            core::slice::from_raw_parts_mut(self.start.add(offset).cast::<f64>(), len)
+        })?;
+        Ok(NumberArrayOut {
+            datum: pg_sys::Datum::from(self.start),
+            not_send: PhantomData,
+        })
+    }
+}
+
+// SAFETY: what is handed out lives as long as the call's arguments.
+unsafe impl<'fcx> ArgAbi<'fcx> for StateArg<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        let index = arg.index();
+        // SAFETY: the call's own frame; every argument knows it.
+        let fcinfo = unsafe { arg.unbox_unchecked::<pg_sys::FunctionCallInfo>() };
+        // SAFETY: `index` is the place of this argument in this frame; the caller promises that it is not null and
+        // of the matching type.
+        unsafe {
+            let (start, size) = varlena::plain_start(pgrx::pg_getarg_datum_raw(fcinfo, index));
+            Self {
+                start,
+                size,
+                in_aggregate: pg_sys::AggCheckCallContext(fcinfo, core::ptr::null_mut()) != 0,
+                lives: PhantomData,
+            }
+        }
+    }
+}
+
 macro_rules! is_sql_array {
-    ($($number:ty => $sql:literal),*) => {$(
-        is_sql_array!(@one NumberArrayArg<'_, $number>, $sql);
-        is_sql_array!(@one NumberArrayOut<$number>, $sql);
-    )*};
-    (@one $ty:ty, $sql:literal) => {
+    ($($ty:ty => $sql:literal),* $(,)?) => {$(
         // SAFETY: the type stands for an array of the built-in type of the same form.
         unsafe impl SqlTranslatable for $ty {
             const TYPE_IDENT: &'static str = concat!(module_path!(), "::", $sql);
@@ -259,6 +397,16 @@ macro_rules! is_sql_array {
             const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
                 Ok(ReturnsRef::One(SqlMappingRef::Array(SqlArrayMappingRef::As($sql))));
         }
-    };
+    )*};
 }
-is_sql_array!(i32 => "integer", f32 => "real", f64 => "double precision");
+is_sql_array!(
+    NumberArrayArg<'_, i32> => "integer",
+    NumberArrayOut<i32> => "integer",
+    NumberArrayArg<'_, f32> => "real",
+    NumberArrayOut<f32> => "real",
+    NumberArrayArg<'_, f64> => "double precision",
+    NumberArrayOut<f64> => "double precision",
+    StateArg<'_> => "double precision",
+    NumericArrayArg<'_> => "numeric",
+    NumericArrayOut => "numeric",
+);

@@ -242,12 +242,17 @@ pub unsafe fn count_scan(statistics: *mut pg_sys::PgStat_TableStatus) {
 ///
 /// # Safety
 /// `schema` must name one.
-pub unsafe fn schema_aclcheck(schema: pg_sys::Oid, role: pg_sys::Oid, mode: pg_sys::AclMode) -> bool {
+pub unsafe fn schema_aclcheck(
+    schema: pg_sys::Oid,
+    role: pg_sys::Oid,
+    mode: pg_sys::AclMode,
+) -> bool {
     #[cfg(feature = "pg15")]
     // SAFETY: the caller's contract.
     let result = unsafe { pg_sys::pg_namespace_aclcheck(schema, role, mode) };
     #[cfg(not(feature = "pg15"))]
     // SAFETY: the caller's contract.
-    let result = unsafe { pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, mode) };
+    let result =
+        unsafe { pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, mode) };
     result == pg_sys::AclResult::ACLCHECK_OK
 }

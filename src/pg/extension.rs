@@ -15,12 +15,35 @@ pub fn oid() -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// OID of the schema the types and functions live in.
+pub fn schema_oid() -> Option<Oid> {
+    // SAFETY: called inside a transaction, with the extension's OID.
+    oid().map(|extension| unsafe { super::compat::extension_schema(extension) })
+}
+
+/// OID of one of the extension's types.
+pub fn type_oid(name: &CStr) -> Option<Oid> {
+    let schema = schema_oid()?;
+    // SAFETY: a syscache lookup by name and schema; answers InvalidOid for none.
+    let oid = unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(schema),
+            pg_sys::Datum::null(),
+            pg_sys::Datum::null(),
+        )
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
 /// Quoted name of the schema the types and functions live in.
 pub fn schema() -> Result<String, Error> {
-    let name = oid().and_then(|extension| {
+    let name = schema_oid().and_then(|schema| {
         // SAFETY: called inside a transaction; unknown OIDs answer NULL.
         unsafe {
-            let name = pg_sys::get_namespace_name(super::compat::extension_schema(extension));
+            let name = pg_sys::get_namespace_name(schema);
             if name.is_null() {
                 return None;
             }

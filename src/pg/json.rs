@@ -49,6 +49,13 @@ pub(super) fn jsonb_from_payload(payload: &[u8]) -> pg_sys::Datum {
     value.into_datum()
 }
 
+/// The bytes behind the header of a jsonb datum, copied.
+pub(super) fn payload_of_datum(datum: pg_sys::Datum) -> Vec<u8> {
+    // SAFETY: callers pass a non-null jsonb datum.
+    let bytes = unsafe { varlena::plain_bytes(datum) };
+    bytes[HEADER..].to_vec()
+}
+
 /// An argument of type `jsonb`: its stored bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonbArg<'a> {

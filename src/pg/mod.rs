@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod array;
+pub mod binary;
 pub mod catalog;
 pub mod compat;
 pub mod extension;
@@ -13,8 +14,12 @@ pub mod leaf;
 pub mod probe;
 pub mod relation;
 pub mod report;
+pub mod spi_row;
 pub mod transaction;
 pub mod tuple;
+pub mod typmod;
 pub mod varlena;
 pub mod vector_datum;
 pub mod writer;
+
+pub use pgrx::pg_sys::Oid;

@@ -1,7 +1,12 @@
 //! Relations opened under a lock, closed on drop. The lock stays until the transaction ends unless asked otherwise.
 
 use crate::error::Error;
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::{Datum, IntoDatum};
 use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
 use std::ffi::CStr;
 
 /// Object identifier of a relation, a role or another catalog row.
@@ -118,6 +123,19 @@ impl Relation {
         }
     }
 
+    /// Bytes on disk with indexes and TOAST table (pg_total_relation_size).
+    pub fn total_bytes(&self) -> u64 {
+        // SAFETY: the function takes a regclass and answers a bigint for an existing relation.
+        let datum = unsafe {
+            pg_sys::OidFunctionCall1Coll(
+                Oid::from(pg_sys::F_PG_TOTAL_RELATION_SIZE),
+                pg_sys::InvalidOid,
+                pg_sys::Datum::from(self.oid()),
+            )
+        };
+        datum.value() as u64
+    }
+
     /// Raises an error if a publication forbids this change for want of a replica identity.
     pub fn check_replica_identity(&self) {
         // SAFETY: `raw` is open.
@@ -192,4 +210,36 @@ pub fn qualified_name(relation: Oid) -> Option<String> {
         let quoted = pg_sys::quote_qualified_identifier(schema, name);
         Some(CStr::from_ptr(quoted).to_string_lossy().into_owned())
     }
+}
+
+/// A relation's OID as SQL's regclass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regclass(pub Oid);
+
+impl IntoDatum for Regclass {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::REGCLASSOID
+    }
+}
+
+// SAFETY: a regclass is an OID, passed by value.
+unsafe impl BoxRet for Regclass {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: the caller returns it from a function declared to return regclass.
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
+    }
+}
+
+// SAFETY: stands for the built-in type.
+unsafe impl SqlTranslatable for Regclass {
+    const TYPE_IDENT: &'static str = concat!(module_path!(), "::regclass");
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("regclass"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("regclass")));
 }

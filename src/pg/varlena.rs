@@ -83,24 +83,35 @@ mod bits {
 
 use bits::{is_compressed, is_one_byte, plain_size, plain_word, short_size};
 
-/// The bytes, header included, of a value with a plain four-byte header; anything else is detoasted (copied) first.
+/// Where a value with a plain four-byte header begins and its size, header included; anything else is detoasted
+/// (copied into the current memory context) first.
 ///
 /// # Safety
-/// `datum` is a non-null datum of a variable-length type of alignment int4 or more, and lives as long as `'a`, which
-/// must not outlive the current memory context (where a detoasted copy is put).
+/// `datum` is a non-null datum of a variable-length type of alignment int4 or more.
 #[inline]
-pub unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+pub unsafe fn plain_start(datum: pg_sys::Datum) -> (*mut u8, usize) {
     let mut start: *mut pg_sys::varlena = datum.cast_mut_ptr();
-    // SAFETY: a variable-length value has at least one byte; four-byte headers are aligned and whole.
+    // SAFETY: a variable-length value has at least one byte.
     let first = unsafe { *start.cast::<u8>() };
     if is_one_byte(first) || is_compressed(first) {
         // SAFETY: the caller's datum is a valid variable-length value, which is all the function asks.
         start = unsafe { pg_sys::pg_detoast_datum(start) };
     }
-    // SAFETY: a plain value begins with its size, and is that long; it lives for 'a by the caller's promise.
+    // SAFETY: a plain value begins with its size in an aligned word.
+    let word = unsafe { start.cast::<u32>().read() };
+    (start.cast(), plain_size(word))
+}
+
+/// The bytes, header included, of a value, detoasted if need be.
+///
+/// # Safety
+/// As for [`plain_start`]; and the value lives as long as `'a`, which must not outlive the current memory context.
+#[inline]
+pub unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    // SAFETY: a value is as long as its header says, and lives for 'a by the caller's promise.
     unsafe {
-        let size = plain_size(start.cast::<u32>().read());
-        core::slice::from_raw_parts(start.cast::<u8>(), size)
+        let (start, size) = plain_start(datum);
+        core::slice::from_raw_parts(start, size)
     }
 }
 

@@ -161,14 +161,7 @@ is_sql_vector!(VectorArg<'_>, VectorOut);
 
 /// The OID of Conifer's `vector` in this database, whatever the search path; invalid if there is none.
 pub fn type_oid() -> pg_sys::Oid {
-    pgrx::Spi::get_one(
-        "SELECT t.oid FROM pg_catalog.pg_type t
-           JOIN pg_catalog.pg_extension e ON e.extnamespace OPERATOR(pg_catalog.=) t.typnamespace
-          WHERE e.extname OPERATOR(pg_catalog.=) 'conifer' AND t.typname OPERATOR(pg_catalog.=) 'vector'",
-    )
-    .ok()
-    .flatten()
-    .unwrap_or(pg_sys::InvalidOid)
+    super::extension::type_oid(c"vector").unwrap_or(pg_sys::InvalidOid)
 }
 
 /// The elements of a value as found in a tuple.

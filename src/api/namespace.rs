@@ -1,0 +1,124 @@
+//! Namespaces: create, describe, list, delete.
+#![forbid(unsafe_code)]
+
+use super::argument::{namespace as namespace_name, required, token, token_after};
+use crate::error::Error;
+use crate::namespace::catalog::{Index, NamespaceRow};
+use crate::namespace::{self, Dropped, catalog, read};
+use crate::pg::json::JsonbOut;
+use crate::pg::relation::{self, Regclass};
+use crate::pg::report::OrReport;
+use crate::pg::transaction;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::iter::TableIterator;
+use pgrx::{default, name, pg_extern};
+use serde_json::json;
+
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_create_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbOut {
+    let create = || -> Result<JsonbOut, Error> {
+        transaction::begin_write(c"pc_create_namespace()");
+        let index = namespace::index(required(index, "index")?)?;
+        let name = namespace_name(namespace)?;
+        if !namespace::create_namespace(&index, &name)? {
+            return Err(Error::DuplicateNamespace {
+                index: index.name.clone(),
+                namespace: name.into_owned(),
+            });
+        }
+        describe(&index, &name)
+    };
+    create().or_report()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn pc_describe_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbOut {
+    let describe = || -> Result<JsonbOut, Error> {
+        let index = namespace::index(required(index, "index")?)?;
+        describe(&index, &namespace_name(namespace)?)
+    };
+    describe().or_report()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn pc_list_namespaces(
+    index: Option<&str>,
+    prefix: default!(Option<&str>, "''"),
+    limit: default!(Option<i64>, "100"),
+    pagination_token: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(name, String),
+        name!(record_count, i64),
+        name!(bytes, i64),
+        name!(relation, Regclass),
+        name!(created_at, Option<TimestampWithTimeZone>),
+        name!(next_token, Option<String>),
+    ),
+> {
+    let list = || -> Result<_, Error> {
+        let index = namespace::index(required(index, "index")?)?;
+        let page = super::argument::limit(limit)?;
+        let after = token(pagination_token)?;
+        let (rows, more) =
+            read::visible_namespaces(&index, prefix.unwrap_or_default(), after.as_deref(), page)?;
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| token_after(&last.name));
+        let last = rows.len().saturating_sub(1);
+        let mut listed = Vec::with_capacity(rows.len());
+        for (number, row) in rows.into_iter().enumerate() {
+            let token = next.clone().filter(|_| number == last);
+            // A namespace dropped meanwhile is left out, unless it carries the token.
+            let usage = read::usage(&index, &row)?;
+            if usage.is_some() || token.is_some() {
+                listed.push((row, usage.unwrap_or_default(), token));
+            }
+        }
+        Ok(listed)
+    };
+    let listed = list().or_report();
+    TableIterator::new(listed.into_iter().map(|(row, usage, token)| {
+        let created_at = TimestampWithTimeZone::try_from(row.created_at).ok();
+        let (records, bytes) = (usage.records as i64, usage.bytes as i64);
+        (
+            row.name,
+            records,
+            bytes,
+            Regclass(row.leaf),
+            created_at,
+            token,
+        )
+    }))
+}
+
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_delete_namespace(index: Option<&str>, namespace: Option<&str>) -> bool {
+    let delete = || -> Result<bool, Error> {
+        transaction::begin_write(c"pc_delete_namespace()");
+        let index = namespace::index(required(index, "index")?)?;
+        let dropped = namespace::drop_namespace(&index, &namespace_name(namespace)?)?;
+        Ok(matches!(dropped, Dropped::Records(_)))
+    };
+    delete().or_report()
+}
+
+fn describe(index: &Index, name: &str) -> Result<JsonbOut, Error> {
+    let unknown = || Error::UnknownNamespace {
+        index: index.name.clone(),
+        namespace: name.into(),
+    };
+    let row: NamespaceRow = catalog::find_namespace(index.root, name)?
+        .filter(|row| namespace::may_list(index, row))
+        .ok_or_else(unknown)?;
+    let usage = read::usage(index, &row)?.ok_or_else(unknown)?;
+    let model = json!({
+        "name": row.name,
+        "record_count": usage.records,
+        "bytes": usage.bytes,
+        "relation": relation::qualified_name(row.leaf),
+    });
+    Ok(JsonbOut::from_text(&model.to_string()))
+}

@@ -1,0 +1,268 @@
+//! Reading records: query, fetch, list.
+#![forbid(unsafe_code)]
+
+use super::argument::{namespace as namespace_name, required, token, token_after};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::metric::Scorer;
+use crate::namespace::catalog::Index;
+use crate::namespace::read::{self, Parts};
+use crate::namespace::search::{self, Match, Query};
+use crate::namespace::{self, write};
+use crate::pg::json::{JsonbArg, JsonbOut};
+use crate::pg::report::OrReport;
+use crate::pg::vector_datum::{VectorArg, VectorOut};
+use crate::record::response::{self, Response};
+use crate::record::rules;
+use pgrx::iter::TableIterator;
+use pgrx::{Array, default, name, pg_extern};
+use std::rc::Rc;
+
+/// The arguments pc_query and pc_query_json share.
+struct Arguments<'a> {
+    index: Option<&'a str>,
+    namespace: Option<&'a str>,
+    vector: Option<VectorArg<'a>>,
+    top_k: Option<i32>,
+    filter: Option<JsonbArg<'a>>,
+    include_values: Option<bool>,
+    include_metadata: Option<bool>,
+    id: Option<&'a str>,
+}
+
+/// What a query found, and where.
+struct Answer {
+    index: Rc<Index>,
+    namespace: String,
+    matches: Vec<Match>,
+}
+
+impl Arguments<'_> {
+    fn answer(self) -> Result<Answer, Error> {
+        let index = namespace::index(required(self.index, "index")?)?;
+        let namespace = namespace_name(self.namespace)?;
+        let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
+        let filter_text = self.filter.map(JsonbArg::to_text);
+        let filter = filter_text.as_deref().map(Filter::parse).transpose()?;
+        let stored;
+        let vector = match (self.vector, self.id) {
+            (Some(vector), None) => vector.elements(),
+            (None, Some(id)) => {
+                rules::check_id(id)?;
+                stored = read::fetch(&index, &namespace, &[id])?
+                    .pop()
+                    .and_then(|record| record.values);
+                let Some(vector) = &stored else {
+                    // Neighbours of a record that is not there: none.
+                    return Ok(Answer {
+                        index,
+                        namespace: namespace.into_owned(),
+                        matches: Vec::new(),
+                    });
+                };
+                vector
+            }
+            _ => {
+                return Err(Error::InvalidArgument {
+                    what: "query",
+                    value: "vector and id".into(),
+                    hint: "Give a vector, or the id of a stored record: one of the two.".into(),
+                });
+            }
+        };
+        write::check_vector(&index, vector)?;
+        let query = Query {
+            scorer: Scorer::new(index.metric, vector),
+            k,
+            filter: filter.as_ref(),
+            filter_text: filter_text.as_deref(),
+            parts: Parts {
+                values: self.include_values.unwrap_or(false),
+                metadata: self.include_metadata.unwrap_or(false),
+            },
+        };
+        let matches = search::top_k(&index, &namespace, &query)?;
+        Ok(Answer {
+            index,
+            namespace: namespace.into_owned(),
+            matches,
+        })
+    }
+}
+
+#[pg_extern(stable, parallel_safe)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the named arguments of Pinecone's query"
+)]
+fn pc_query(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    vector: default!(Option<VectorArg<'_>>, "NULL"),
+    top_k: default!(Option<i32>, "10"),
+    filter: default!(Option<JsonbArg<'_>>, "NULL"),
+    include_values: default!(Option<bool>, "false"),
+    include_metadata: default!(Option<bool>, "false"),
+    id: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(id, String),
+        name!(score, f32),
+        name!(values, Option<VectorOut>),
+        name!(metadata, Option<JsonbOut>),
+    ),
+> {
+    let arguments = Arguments {
+        index,
+        namespace,
+        vector,
+        top_k,
+        filter,
+        include_values,
+        include_metadata,
+        id,
+    };
+    let matches = arguments.answer().or_report().matches;
+    TableIterator::new(matches.into_iter().map(|found| {
+        (
+            found.record.id,
+            found.score,
+            found
+                .record
+                .values
+                .map(|values| VectorOut::from_slice(&values)),
+            found
+                .record
+                .metadata
+                .map(|metadata| JsonbOut::from_payload(&metadata)),
+        )
+    }))
+}
+
+#[pg_extern(stable, parallel_safe)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the named arguments of Pinecone's query"
+)]
+fn pc_query_json(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    vector: default!(Option<VectorArg<'_>>, "NULL"),
+    top_k: default!(Option<i32>, "10"),
+    filter: default!(Option<JsonbArg<'_>>, "NULL"),
+    include_values: default!(Option<bool>, "false"),
+    include_metadata: default!(Option<bool>, "false"),
+    id: default!(Option<&str>, "NULL"),
+) -> JsonbOut {
+    let arguments = Arguments {
+        index,
+        namespace,
+        vector,
+        top_k,
+        filter,
+        include_values,
+        include_metadata,
+        id,
+    };
+    let respond = || -> Result<JsonbOut, Error> {
+        let answer = arguments.answer()?;
+        let metadata: Vec<Option<String>> = answer
+            .matches
+            .iter()
+            .map(|found| {
+                found
+                    .record
+                    .metadata
+                    .as_deref()
+                    .map(|bytes| JsonbOut::from_payload(bytes).to_text())
+            })
+            .collect();
+        let matches: Vec<response::Match<'_>> = answer
+            .matches
+            .iter()
+            .zip(&metadata)
+            .map(|(found, metadata)| response::Match {
+                id: &found.record.id,
+                score: found.score,
+                values: found.record.values.as_deref(),
+                metadata: metadata.as_deref(),
+            })
+            .collect();
+        let response = Response {
+            matches: &matches,
+            namespace: &answer.namespace,
+            read_units: read::read_units(&answer.index, &answer.namespace)?,
+        };
+        Ok(JsonbOut::from_text(&response.to_json()))
+    };
+    respond().or_report()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn pc_fetch(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    ids: Option<Array<'_, &str>>,
+) -> TableIterator<
+    'static,
+    (
+        name!(id, String),
+        name!(values, Option<VectorOut>),
+        name!(metadata, Option<JsonbOut>),
+    ),
+> {
+    let fetch = || -> Result<_, Error> {
+        let index = namespace::index(required(index, "index")?)?;
+        let ids = required(ids, "ids")?;
+        let ids = ids
+            .iter()
+            .map(|id| required(id, "id"))
+            .collect::<Result<Vec<_>, _>>()?;
+        read::fetch(&index, &namespace_name(namespace)?, &ids)
+    };
+    TableIterator::new(fetch().or_report().into_iter().map(|record| {
+        (
+            record.id,
+            record.values.map(|values| VectorOut::from_slice(&values)),
+            record
+                .metadata
+                .map(|metadata| JsonbOut::from_payload(&metadata)),
+        )
+    }))
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn pc_list(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    prefix: default!(Option<&str>, "''"),
+    limit: default!(Option<i64>, "100"),
+    pagination_token: default!(Option<&str>, "NULL"),
+) -> TableIterator<'static, (name!(id, String), name!(next_token, Option<String>))> {
+    let list = || -> Result<_, Error> {
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let after = token(pagination_token)?;
+        let prefix = prefix.unwrap_or_default();
+        let page = super::argument::limit(limit)?;
+        let (ids, more) = read::list(&index, &namespace, prefix, after.as_deref(), page)?;
+        let next = ids.last().filter(|_| more).map(|last| token_after(last));
+        let last = ids.len().saturating_sub(1);
+        Ok(ids
+            .into_iter()
+            .enumerate()
+            .map(move |(number, id)| (id, next.clone().filter(|_| number == last))))
+    };
+    TableIterator::new(list().or_report())
+}
+
+/// Does the metadata pass the filter? The filter language of pc_query, for use in any SQL.
+#[pg_extern(immutable, parallel_safe)]
+fn pc_matches(metadata: Option<JsonbArg<'_>>, filter: Option<JsonbArg<'_>>) -> bool {
+    let matches = || -> Result<bool, Error> {
+        let filter = Filter::parse(&required(filter, "filter")?.to_text())?;
+        search::matches(&filter, metadata.map(JsonbArg::payload))
+    };
+    matches().or_report()
+}

@@ -1,0 +1,218 @@
+//! Writing records: upsert, update, delete.
+#![forbid(unsafe_code)]
+
+use super::argument::{namespace as namespace_name, required};
+use crate::error::Error;
+use crate::namespace::catalog::Index;
+use crate::namespace::{self, Dropped, sql, write};
+use crate::pg::access;
+use crate::pg::array::VectorArrayArg;
+use crate::pg::json::{JsonbArg, JsonbArrayArg, JsonbOut};
+use crate::pg::report::OrReport;
+use crate::pg::transaction;
+use crate::pg::vector_datum::VectorArg;
+use crate::pg::writer::NewRecord;
+use crate::record::{json, metadata, rules};
+use pgrx::{Array, default, pg_extern};
+
+#[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
+fn pc_upsert_json(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    vectors: Option<JsonbArg<'_>>,
+) -> i64 {
+    let upsert = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_upsert()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let text = required(vectors, "vectors")?.to_text();
+        let parsed = json::parse_records(&text)?;
+        let metadata: Vec<Option<JsonbOut>> = parsed
+            .iter()
+            .map(|record| record.metadata.map(JsonbOut::from_text))
+            .collect();
+        let records = parsed
+            .iter()
+            .zip(&metadata)
+            .map(|(record, metadata)| NewRecord {
+                id: &record.id,
+                values: Some(&record.values),
+                metadata: metadata.as_ref().map(JsonbOut::payload),
+            })
+            .collect();
+        checked_upsert(&index, &namespace, records)
+    };
+    upsert().or_report() as i64
+}
+
+#[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
+fn pc_upsert_one(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    id: Option<&str>,
+    vector: Option<VectorArg<'_>>,
+    metadata: default!(Option<JsonbArg<'_>>, "NULL"),
+) -> i64 {
+    let upsert = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_upsert()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let vector = required(vector, "vector")?;
+        let record = NewRecord {
+            id: required(id, "id")?,
+            values: Some(vector.elements()),
+            metadata: metadata.map(JsonbArg::payload),
+        };
+        checked_upsert(&index, &namespace, vec![record])
+    };
+    upsert().or_report() as i64
+}
+
+#[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
+fn pc_upsert_arrays(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    ids: Option<Array<'_, &str>>,
+    vectors: Option<VectorArrayArg<'_>>,
+    metadata: default!(Option<JsonbArrayArg<'_>>, "NULL"),
+) -> i64 {
+    let upsert = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_upsert()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let (ids, vectors) = (required(ids, "ids")?, required(vectors, "vectors")?);
+        same_length("vectors", vectors.len(), ids.len())?;
+        if let Some(metadata) = &metadata {
+            same_length("metadata", metadata.len(), ids.len())?;
+        }
+        let mut records = Vec::with_capacity(ids.len());
+        for (i, id) in ids.iter().enumerate() {
+            let record = || -> Result<_, Error> {
+                Ok(NewRecord {
+                    id: required(id, "id")?,
+                    values: Some(required(vectors.get(i), "vector")?),
+                    metadata: metadata.as_ref().and_then(|metadata| metadata.get(i)),
+                })
+            };
+            records.push(record().map_err(|error| of_record(i, id, error))?);
+        }
+        checked_upsert(&index, &namespace, records)
+    };
+    upsert().or_report() as i64
+}
+
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_update(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    id: Option<&str>,
+    vector: default!(Option<VectorArg<'_>>, "NULL"),
+    set_metadata: default!(Option<JsonbArg<'_>>, "NULL"),
+) -> i64 {
+    let update = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_update()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let id = required(id, "id")?;
+        rules::check_id(id)?;
+        if let Some(vector) = vector {
+            write::check_vector(&index, &vector)?;
+        }
+        if let Some(set) = set_metadata {
+            metadata::check_jsonb(set.payload())?;
+        }
+        if vector.is_none() && set_metadata.is_none() {
+            return Err(Error::InvalidArgument {
+                what: "update",
+                value: String::new(),
+                hint: "Give vector, set_metadata or both.".into(),
+            });
+        }
+        let set = set_metadata.map(|set| JsonbOut::from_payload(set.payload()));
+        write::update(
+            &index,
+            &namespace,
+            id,
+            vector.map(VectorArg::elements),
+            set.as_ref(),
+        )
+    };
+    update().or_report() as i64
+}
+
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_delete(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    ids: default!(Option<Array<'_, &str>>, "NULL"),
+    delete_all: default!(Option<bool>, "false"),
+) -> i64 {
+    let delete = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_delete()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        match (ids, delete_all.unwrap_or(false)) {
+            (Some(ids), false) => {
+                let ids = ids
+                    .iter()
+                    .map(|id| required(id, "id"))
+                    .collect::<Result<Vec<_>, _>>()?;
+                write::delete(&index, &namespace, ids)
+            }
+            (None, true) => delete_namespace(&index, &namespace),
+            _ => Err(Error::InvalidArgument {
+                what: "delete",
+                value: "ids and delete_all".into(),
+                hint: "Give ids, or delete_all => true: one of the two.".into(),
+            }),
+        }
+    };
+    delete().or_report() as i64
+}
+
+/// The whole leaf goes, unless row security leaves the caller only some of its records.
+fn delete_namespace(index: &Index, namespace: &str) -> Result<u64, Error> {
+    if access::has_row_security(index.root) {
+        return sql::delete_all(index, namespace);
+    }
+    match namespace::drop_namespace(index, namespace)? {
+        Dropped::Missing => Ok(0),
+        Dropped::Records(records) => Ok(records),
+    }
+}
+
+/// Checks every record before the first is written.
+fn checked_upsert(
+    index: &Index,
+    namespace: &str,
+    records: Vec<NewRecord<'_>>,
+) -> Result<u64, Error> {
+    for (i, record) in records.iter().enumerate() {
+        let check = || -> Result<(), Error> {
+            rules::check_id(record.id)?;
+            write::check_vector(index, record.values.unwrap_or_default())?;
+            record.metadata.map_or(Ok(()), metadata::check_jsonb)
+        };
+        check().map_err(|error| of_record(i, Some(record.id), error))?;
+    }
+    write::upsert(index, namespace, records)
+}
+
+fn of_record(i: usize, id: Option<&str>, error: Error) -> Error {
+    Error::Record {
+        position: i + 1,
+        id: id.map(str::to_owned),
+        source: Box::new(error),
+    }
+}
+
+fn same_length(what: &'static str, actual: usize, expected: usize) -> Result<(), Error> {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument {
+        what,
+        value: format!("{actual} elements"),
+        hint: format!("It must have as many elements as ids, {expected}."),
+    })
+}

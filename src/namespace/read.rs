@@ -1,0 +1,178 @@
+//! Reading records of one namespace by id, in the order of ids, or just counting them.
+#![forbid(unsafe_code)]
+
+use super::catalog::{self, Index, NamespaceRow};
+use super::{Leaf, Route, may_list, open_leaf, route, sql, write::no_id_index};
+use crate::error::Error;
+use crate::pg::access::{self, Privilege};
+use crate::pg::heap::{self, Snapshot};
+use crate::pg::leaf::{RecordReader, StoredRecord};
+use crate::pg::probe::Probe;
+use crate::pg::relation::{LockMode, Relation};
+
+/// A record read, in memory of our own: rows of a set-returning function outlive the memory they were read in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    pub id: String,
+    pub values: Option<Vec<f32>>,
+    /// Bytes of a jsonb value behind its header.
+    pub metadata: Option<Vec<u8>>,
+}
+
+/// Which parts of a record to read besides its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub values: bool,
+    pub metadata: bool,
+}
+
+impl Record {
+    /// Copies the parts asked for out of a stored row.
+    pub fn from_stored(stored: &StoredRecord<'_>, parts: Parts) -> Result<Record, Error> {
+        Ok(Record {
+            id: stored.id.to_owned(),
+            values: if parts.values {
+                stored.with_values(<[f32]>::to_vec)?
+            } else {
+                None
+            },
+            metadata: if parts.metadata {
+                stored.with_metadata(|payload| payload.map(<[u8]>::to_vec))
+            } else {
+                None
+            },
+        })
+    }
+}
+
+const ALL: Parts = Parts {
+    values: true,
+    metadata: true,
+};
+
+/// The records of these ids, each once, in the order given; ids that are not there are left out.
+pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>, Error> {
+    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
+        return Ok(Vec::new());
+    };
+    let mut seen = std::collections::HashSet::new();
+    let ids: Vec<&str> = ids.iter().copied().filter(|id| seen.insert(*id)).collect();
+    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
+        return sql::fetch(index, namespace, &ids);
+    }
+    let reader = RecordReader::new(&leaf.relation);
+    let mut probe = open_probe(&leaf, namespace)?;
+    let mut records = Vec::new();
+    for id in ids {
+        pgrx::check_for_interrupts!();
+        let found = probe.find(id, |_, row| Record::from_stored(&reader.read(row)?, ALL));
+        records.extend(found.transpose()?);
+    }
+    probe.finish();
+    Ok(records)
+}
+
+/// Up to `limit` ids that begin with `prefix` and come after `after`, in C order, and whether there are more.
+pub fn list(
+    index: &Index,
+    namespace: &str,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<String>, bool), Error> {
+    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
+        return Ok((Vec::new(), false));
+    };
+    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
+        let mut ids = sql::list(index, namespace, prefix, after, limit.saturating_add(1))?;
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        return Ok((ids, more));
+    }
+    let reader = RecordReader::new(&leaf.relation);
+    let mut probe = open_probe(&leaf, namespace)?;
+    let (from, inclusive) = match after {
+        Some(after) if after >= prefix => (after, false),
+        _ => (prefix, true),
+    };
+    let (mut ids, mut more, mut failure) = (Vec::new(), false, None);
+    probe.walk(from, inclusive, |row| match reader.read(row) {
+        Ok(stored) if stored.id.starts_with(prefix) && ids.len() < limit => {
+            ids.push(stored.id.to_owned());
+            true
+        }
+        Ok(stored) => {
+            more = stored.id.starts_with(prefix);
+            false
+        }
+        Err(error) => {
+            failure = Some(error);
+            false
+        }
+    });
+    probe.finish();
+    failure.map_or(Ok((ids, more)), Err)
+}
+
+fn open_probe<'l>(leaf: &'l Leaf, namespace: &str) -> Result<Probe<'l>, Error> {
+    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+    Ok(Probe::open(
+        &leaf.relation,
+        namespace,
+        id_index,
+        Snapshot::active(),
+    ))
+}
+
+/// Up to `limit` namespaces the caller may see whose names begin with `prefix` and come after `after`, and whether there
+/// are more.
+pub fn visible_namespaces(
+    index: &Index,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<NamespaceRow>, bool), Error> {
+    let (mut rows, mut more) = (Vec::new(), false);
+    catalog::each_namespace(index.root, prefix, after, |row| {
+        if !may_list(index, &row) {
+            return true;
+        }
+        more = rows.len() == limit;
+        if !more {
+            rows.push(row);
+        }
+        !more
+    })?;
+    Ok((rows, more))
+}
+
+/// What a namespace takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub records: u64,
+    /// On disk: the leaf, its indexes and its TOAST table.
+    pub bytes: u64,
+}
+
+/// Counts a namespace's records and bytes, holding its lock no longer than that takes; None if it is gone.
+pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> {
+    let lock = LockMode::AccessShare;
+    let Some(relation) = Relation::try_open(row.leaf, lock) else {
+        return Ok(None);
+    };
+    let relation = relation.unlock_on_drop(lock);
+    let bytes = relation.total_bytes();
+    let records = if access::has_row_security(index.root) {
+        sql::count(index, &row.name)?
+    } else {
+        heap::count(&relation, Snapshot::active())
+    };
+    Ok(Some(Usage { records, bytes }))
+}
+
+/// Pinecone's price of a query: one unit for each GB of the namespace, at least a quarter.
+pub fn read_units(index: &Index, namespace: &str) -> Result<f64, Error> {
+    let leaf = open_leaf(index, namespace, LockMode::AccessShare)?;
+    let bytes = leaf.map_or(0, |leaf| leaf.relation.total_bytes());
+    Ok((bytes as f64 / 1e9).max(0.25))
+}

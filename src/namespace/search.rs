@@ -1,0 +1,143 @@
+//! The k best records of one namespace for a query vector: exact, by scanning the leaf once.
+//!
+//! Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding can hide, could still
+//! be among the best k, the filter is evaluated and the key computed exactly.
+#![forbid(unsafe_code)]
+
+use super::catalog::Index;
+use super::read::{Parts, Record};
+use super::{Leaf, Route, open_leaf, route, sql};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::index::topk::TopK;
+use crate::metric::Scorer;
+use crate::pg::access::Privilege;
+use crate::pg::heap::{self, Snapshot, Tid};
+use crate::pg::leaf::RecordReader;
+use crate::pg::relation::LockMode;
+use crate::record::jsonb;
+use std::cmp::Ordering;
+
+/// A search.
+pub struct Query<'a> {
+    pub scorer: Scorer,
+    pub k: usize,
+    pub filter: Option<&'a Filter>,
+    /// The same as JSON, for SQL.
+    pub filter_text: Option<&'a str>,
+    /// What to read of the records found.
+    pub parts: Parts,
+}
+
+/// A record found, and its score.
+#[derive(Clone, Debug)]
+pub struct Match {
+    pub score: f32,
+    pub record: Record,
+}
+
+/// A key as users see it: rounded to the score's precision, so that equal scores are ties, which the id decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Rank(f32);
+
+impl Rank {
+    pub fn new(key: f64) -> Rank {
+        Rank(key as f32 + 0.0) // −0 is 0
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Rank) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Rank) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Rank) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Rank {}
+
+/// A row that may be among the best: ordered by rank, then id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    rank: Rank,
+    id: Box<str>,
+    tid: Tid,
+}
+
+/// The best records of a namespace, best first; none if there is no such namespace.
+pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
+    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
+        return Ok(Vec::new());
+    };
+    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
+        return sql::top_k(index, namespace, query);
+    }
+    let snapshot = Snapshot::active();
+    let reader = RecordReader::new(&leaf.relation);
+    let best = scan(&leaf, snapshot, &reader, query)?;
+    best.into_iter()
+        .map(|candidate| {
+            let (score, record) = heap::fetch(&leaf.relation, candidate.tid, |row| {
+                let stored = reader.read(row)?;
+                let key = stored.with_values(|vector| query.scorer.exact(vector))?;
+                let score = query.scorer.score(key.unwrap_or(f64::NAN));
+                Ok((score, Record::from_stored(&stored, query.parts)?))
+            })??;
+            Ok(Match { score, record })
+        })
+        .collect()
+}
+
+fn scan(
+    leaf: &Leaf,
+    snapshot: Snapshot<'_>,
+    reader: &RecordReader,
+    query: &Query<'_>,
+) -> Result<Vec<Candidate>, Error> {
+    let mut best = TopK::new(query.k);
+    let mut scratch = Vec::new();
+    heap::scan(&leaf.relation, snapshot, |tid, row| {
+        let bound =
+            reader.with_values(row, &mut scratch, |vector| query.scorer.lower_bound(vector))?;
+        let Some(bound) = bound else {
+            return Ok(()); // a row without a vector is nowhere near anything
+        };
+        let worst: Option<&Candidate> = best.worst();
+        if worst.is_some_and(|worst| Rank::new(bound) > worst.rank) {
+            return Ok(());
+        }
+        let stored = reader.read(row)?;
+        if let Some(filter) = query.filter
+            && !stored.with_metadata(|payload| matches(filter, payload))?
+        {
+            return Ok(());
+        }
+        let key = stored.with_values(|vector| query.scorer.exact(vector))?;
+        let rank = Rank::new(key.unwrap_or(f64::NAN));
+        if worst.is_none_or(|worst| (rank, stored.id) < (worst.rank, &*worst.id)) {
+            best.push(Candidate {
+                rank,
+                id: stored.id.into(),
+                tid,
+            });
+        }
+        Ok(())
+    })?;
+    Ok(best.into_sorted_vec())
+}
+
+/// Does a record's metadata pass the filter?
+pub fn matches(filter: &Filter, metadata: Option<&[u8]>) -> Result<bool, Error> {
+    let metadata = metadata.map(jsonb::parse).transpose()?;
+    filter.matches(metadata)
+}

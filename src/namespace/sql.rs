@@ -1,0 +1,235 @@
+//! The same operations as statements on the root table, with the caller's rights: the way taken where row security,
+//! triggers, constraints, further columns or rights on single columns play a part. PostgreSQL plans and checks all of it.
+#![forbid(unsafe_code)]
+
+use super::catalog::Index;
+use super::read::Record;
+use super::search::{Match, Query, Rank};
+use super::write::merge_metadata;
+use crate::error::Error;
+use crate::pg::json::JsonbOut;
+use crate::pg::vector_datum::VectorOut;
+use crate::pg::writer::NewRecord;
+use crate::pg::{extension, relation, spi_row};
+use pgrx::Spi;
+use pgrx::datum::DatumWithOid;
+use pgrx::spi::{SpiError, SpiHeapTupleData};
+
+/// Rows read beyond k: the operator's f32 distances may order near ties otherwise than the exact scores do.
+const SLACK: usize = 32;
+
+/// Inserts or replaces the records one by one.
+pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Result<(), Error> {
+    let root = root(index)?;
+    let statement = format!(
+        "INSERT INTO {root} (namespace, id, \"values\", metadata) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (namespace, id) DO UPDATE
+         SET \"values\" = EXCLUDED.\"values\", metadata = EXCLUDED.metadata"
+    );
+    for record in records {
+        pgrx::check_for_interrupts!();
+        let values = record.values.map(VectorOut::from_slice);
+        let metadata = record.metadata.map(JsonbOut::from_payload);
+        execute(
+            &statement,
+            &[
+                namespace.into(),
+                record.id.into(),
+                values.into(),
+                metadata.into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Replaces the vector and merges metadata of one record.
+pub fn update(
+    index: &Index,
+    namespace: &str,
+    id: &str,
+    vector: Option<&[f32]>,
+    set_metadata: Option<&JsonbOut>,
+) -> Result<u64, Error> {
+    let (root, vector_type) = (root(index)?, vector_type()?);
+    let select = format!(
+        "SELECT id::pg_catalog.text, NULL::{vector_type}, metadata FROM {root} WHERE namespace = $1 AND id = $2 FOR NO KEY UPDATE"
+    );
+    let Some(old) = query_records_mut(&select, &[namespace.into(), id.into()])?.pop() else {
+        return Ok(0);
+    };
+    let metadata = merge_metadata(old.metadata.as_deref(), set_metadata)?;
+    let statement = format!(
+        "UPDATE {root} SET \"values\" = COALESCE($3, \"values\"), metadata = $4 WHERE namespace = $1 AND id = $2"
+    );
+    let values = vector.map(VectorOut::from_slice);
+    let metadata = metadata.map(|payload| JsonbOut::from_payload(&payload));
+    execute(
+        &statement,
+        &[namespace.into(), id.into(), values.into(), metadata.into()],
+    )
+}
+
+/// Deletes the records of these ids.
+pub fn delete(index: &Index, namespace: &str, ids: &[&str]) -> Result<u64, Error> {
+    let statement = format!(
+        "DELETE FROM {} WHERE namespace = $1 AND id = ANY ($2)",
+        root(index)?
+    );
+    execute(&statement, &[namespace.into(), owned(ids).into()])
+}
+
+/// Deletes every record the caller may delete; the namespace stays.
+pub fn delete_all(index: &Index, namespace: &str) -> Result<u64, Error> {
+    let statement = format!("DELETE FROM {} WHERE namespace = $1", root(index)?);
+    execute(&statement, &[namespace.into()])
+}
+
+/// The records of these ids, in the order of `ids`.
+pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>, Error> {
+    let statement = format!(
+        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace = $1 AND id = ANY ($2)",
+        root(index)?
+    );
+    let mut records = query_records(&statement, &[namespace.into(), owned(ids).into()])?;
+    records.sort_by_key(|record| ids.iter().position(|id| *id == record.id));
+    Ok(records)
+}
+
+/// Ids in C order.
+pub fn list(
+    index: &Index,
+    namespace: &str,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>, Error> {
+    let statement = format!(
+        "SELECT id::pg_catalog.text, NULL::{}, NULL::pg_catalog.jsonb FROM {} WHERE namespace = $1 AND pg_catalog.starts_with(id, $2)
+            AND ($3::pg_catalog.text IS NULL OR id OPERATOR(pg_catalog.>) $3 COLLATE pg_catalog.\"C\")
+          ORDER BY id LIMIT $4",
+        vector_type()?,
+        root(index)?
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let records = query_records(
+        &statement,
+        &[namespace.into(), prefix.into(), after.into(), limit.into()],
+    )?;
+    Ok(records.into_iter().map(|record| record.id).collect())
+}
+
+/// Records the caller may see.
+pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
+    let statement = format!(
+        "SELECT pg_catalog.count(*) FROM {} WHERE namespace = $1",
+        root(index)?
+    );
+    let rows: Option<i64> = spi(Spi::get_one_with_args(&statement, &[namespace.into()]))?;
+    Ok(rows.unwrap_or_default() as u64)
+}
+
+/// The best records the caller may see, ordered by the operator and then exactly.
+pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
+    let schema = extension::schema()?;
+    let operator = index.metric.operator();
+    let filter = match query.filter_text {
+        Some(_) => format!("AND {schema}.pc_matches(metadata, $4)"),
+        None => String::new(),
+    };
+    let statement = format!(
+        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace = $1 AND \"values\" IS NOT NULL {filter}
+          ORDER BY \"values\" OPERATOR({schema}.{operator}) $2, id LIMIT $3",
+        root(index)?
+    );
+    let limit = (query.k + SLACK) as i64;
+    let vector = VectorOut::from_slice(query.scorer.query());
+    let mut arguments: Vec<DatumWithOid<'_>> = vec![namespace.into(), vector.into(), limit.into()];
+    if let Some(filter) = query.filter_text {
+        arguments.push(JsonbOut::from_text(filter).into());
+    }
+    let records = query_records(&statement, &arguments)?;
+    let mut ranked: Vec<(Rank, f64, Record)> = records
+        .into_iter()
+        .map(|record| {
+            let key = record
+                .values
+                .as_deref()
+                .map_or(f64::NAN, |vector| query.scorer.exact(vector));
+            (Rank::new(key), key, record)
+        })
+        .collect();
+    ranked.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
+    ranked.truncate(query.k);
+    Ok(ranked
+        .into_iter()
+        .map(|(_, key, mut record)| {
+            record.values = record.values.filter(|_| query.parts.values);
+            record.metadata = record.metadata.filter(|_| query.parts.metadata);
+            Match {
+                score: query.scorer.score(key),
+                record,
+            }
+        })
+        .collect())
+}
+
+fn root(index: &Index) -> Result<String, Error> {
+    relation::qualified_name(index.root).ok_or_else(|| Error::UnknownIndex {
+        name: index.name.clone(),
+    })
+}
+
+fn vector_type() -> Result<String, Error> {
+    Ok(format!("{}.vector", extension::schema()?))
+}
+
+fn owned(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|&id| id.to_owned()).collect()
+}
+
+fn execute(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64, Error> {
+    spi(Spi::connect_mut(|client| {
+        client
+            .update(statement, None, arguments)
+            .map(|rows| rows.len() as u64)
+    }))
+}
+
+/// Rows of (id, vector, metadata) by the active snapshot, as a stable function reads.
+fn query_records(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<Record>, Error> {
+    spi(Spi::connect(|client| {
+        client
+            .select(statement, None, arguments)?
+            .map(record)
+            .collect()
+    }))
+}
+
+/// The same for a statement that locks.
+fn query_records_mut(
+    statement: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Vec<Record>, Error> {
+    spi(Spi::connect_mut(|client| {
+        client
+            .update(statement, None, arguments)?
+            .map(record)
+            .collect()
+    }))
+}
+
+fn record(row: SpiHeapTupleData<'_>) -> Result<Record, SpiError> {
+    let (id, values, metadata) = spi_row::columns(&row)?;
+    Ok(Record {
+        id,
+        values,
+        metadata,
+    })
+}
+
+fn spi<T>(result: Result<T, SpiError>) -> Result<T, Error> {
+    result.map_err(|error| Error::Corrupted {
+        what: error.to_string(),
+    })
+}

@@ -1,0 +1,203 @@
+//! Writing records of one namespace: upsert, update, delete by id. Each call is all or nothing.
+#![forbid(unsafe_code)]
+
+use super::catalog::Index;
+use super::{Leaf, Route, open_leaf, open_or_create_leaf, route, sql};
+use crate::error::Error;
+use crate::metric::Metric;
+use crate::pg::access::Privilege;
+use crate::pg::json::JsonbOut;
+use crate::pg::leaf::RecordReader;
+use crate::pg::probe::Probe;
+use crate::pg::relation::LockMode;
+use crate::pg::transaction::{self, WriteSnapshot};
+use crate::pg::writer::{NewRecord, Outcome, Writer};
+use crate::record::metadata;
+
+/// What an upsert needs: it inserts, it replaces, and it looks which of the two.
+const UPSERT: [Privilege; 3] = [Privilege::Select, Privilege::Insert, Privilege::Update];
+const UPDATE: [Privilege; 2] = [Privilege::Select, Privilege::Update];
+const DELETE: [Privilege; 2] = [Privilege::Select, Privilege::Delete];
+
+/// Refuses a vector the index cannot hold.
+pub fn check_vector(index: &Index, vector: &[f32]) -> Result<(), Error> {
+    if vector.len() != index.dimension {
+        return Err(Error::DimensionMismatch {
+            expected: index.dimension,
+            actual: vector.len(),
+        });
+    }
+    if index.metric == Metric::Cosine && vector.iter().all(|&element| element == 0.0) {
+        return Err(Error::ZeroVector);
+    }
+    Ok(())
+}
+
+/// Inserts or replaces checked records; of several with one id the last counts. Answers how many were written.
+pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Result<u64, Error> {
+    if records.is_empty() {
+        return Ok(0);
+    }
+    let records = last_of_each_id(records);
+    let leaf = open_or_create_leaf(index, namespace)?;
+    if route(index, &leaf, &UPSERT) == Route::Sql {
+        sql::upsert(index, namespace, &records)?;
+    } else {
+        let snapshot = WriteSnapshot::push();
+        leaf.relation.check_replica_identity();
+        let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+        for record in &records {
+            writer.upsert(*record)?;
+        }
+        writer.finish();
+        drop(snapshot);
+        transaction::increment_command();
+    }
+    Ok(records.len() as u64)
+}
+
+/// In the order of ids: two batches that share ids then lock them in one order and do not deadlock.
+fn last_of_each_id(mut records: Vec<NewRecord<'_>>) -> Vec<NewRecord<'_>> {
+    records.reverse(); // the sort is stable and dedup keeps the first
+    records.sort_by_key(|record| record.id);
+    records.dedup_by_key(|record| record.id);
+    records
+}
+
+/// Replaces the vector and merges metadata keys into a record. Answers 1, or 0 if there is no such record.
+pub fn update(
+    index: &Index,
+    namespace: &str,
+    id: &str,
+    vector: Option<&[f32]>,
+    set_metadata: Option<&JsonbOut>,
+) -> Result<u64, Error> {
+    let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? else {
+        return Ok(0);
+    };
+    if route(index, &leaf, &UPDATE) == Route::Sql {
+        return sql::update(index, namespace, id, vector, set_metadata);
+    }
+    let snapshot = WriteSnapshot::push();
+    leaf.relation.check_replica_identity();
+    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    let reader = RecordReader::new(&leaf.relation);
+    let mut buffers = Buffers::default();
+    let written = match find(&leaf, namespace, id, &snapshot)? {
+        None => 0,
+        Some(tid) => {
+            let outcome = writer.update(tid, |row| {
+                buffers.fill(&reader, row, vector, set_metadata)?;
+                Ok(NewRecord {
+                    id,
+                    values: buffers.values.as_deref(),
+                    metadata: buffers.metadata.as_deref(),
+                })
+            })?;
+            u64::from(outcome == Outcome::Done)
+        }
+    };
+    writer.finish();
+    drop(snapshot);
+    transaction::increment_command();
+    Ok(written)
+}
+
+/// The new version of an updated record.
+#[derive(Default)]
+struct Buffers {
+    values: Option<Vec<f32>>,
+    metadata: Option<Vec<u8>>,
+}
+
+impl Buffers {
+    fn fill(
+        &mut self,
+        reader: &RecordReader,
+        row: &[u8],
+        vector: Option<&[f32]>,
+        set_metadata: Option<&JsonbOut>,
+    ) -> Result<(), Error> {
+        let stored = reader.read(row)?;
+        self.values = match vector {
+            Some(vector) => Some(vector.to_vec()),
+            None => stored.with_values(<[f32]>::to_vec)?,
+        };
+        self.metadata = stored.with_metadata(|old| merge_metadata(old, set_metadata))?;
+        Ok(())
+    }
+}
+
+/// `old || set`, checked: keys of `set` are added or overwrite.
+pub fn merge_metadata(
+    old: Option<&[u8]>,
+    set: Option<&JsonbOut>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let merged = match (old, set) {
+        (old, None) => return Ok(old.map(<[u8]>::to_vec)),
+        (None, Some(set)) => set.payload().to_vec(),
+        (Some(old), Some(set)) => JsonbOut::from_payload(old).concat(set).payload().to_vec(),
+    };
+    metadata::check_jsonb(&merged)?;
+    Ok(Some(merged))
+}
+
+/// Deletes the records of these ids. Answers how many there were.
+pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64, Error> {
+    ids.sort_unstable();
+    ids.dedup();
+    let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? else {
+        return Ok(0);
+    };
+    if route(index, &leaf, &DELETE) == Route::Sql {
+        return sql::delete(index, namespace, &ids);
+    }
+    let snapshot = WriteSnapshot::push();
+    leaf.relation.check_replica_identity();
+    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    let mut deleted = 0;
+    for id in ids {
+        pgrx::check_for_interrupts!();
+        if let Some(tid) = find(&leaf, namespace, id, &snapshot)? {
+            deleted += u64::from(writer.delete(tid)? == Outcome::Done);
+        }
+    }
+    writer.finish();
+    drop(snapshot);
+    transaction::increment_command();
+    Ok(deleted)
+}
+
+fn open_writer<'r>(
+    leaf: &'r Leaf,
+    namespace: &str,
+    snapshot: &'r WriteSnapshot,
+) -> Result<Writer<'r>, Error> {
+    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+    Ok(Writer::open(
+        &leaf.relation,
+        namespace,
+        id_index,
+        snapshot.get(),
+    ))
+}
+
+fn find(
+    leaf: &Leaf,
+    namespace: &str,
+    id: &str,
+    snapshot: &WriteSnapshot,
+) -> Result<Option<crate::pg::heap::Tid>, Error> {
+    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+    let mut probe = Probe::open(&leaf.relation, namespace, id_index, snapshot.get());
+    let found = probe.find(id, |tid, _| tid);
+    probe.finish();
+    Ok(found)
+}
+
+/// Routes are direct only where the index is there.
+pub(super) fn no_id_index() -> Error {
+    Error::Corrupted {
+        what: "a leaf without its unique index on (namespace, id)".into(),
+    }
+}
