@@ -18,7 +18,6 @@ pub enum Value<'a> {
     Json(&'a str),
     /// The transaction's start, for a timestamptz column.
     Now,
-    Null,
 }
 
 impl Value<'_> {
@@ -30,7 +29,6 @@ impl Value<'_> {
             Value::Json(text) => Some(super::json::jsonb_from_text(text)),
             // SAFETY: reads the transaction's start time.
             Value::Now => unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }.into_datum(),
-            Value::Null => None,
         };
         (datum.unwrap_or(pg_sys::Datum::null()), datum.is_none())
     }

@@ -35,6 +35,11 @@ fn accepted_texts() {
         ),
         ("[16777217,16777219]", &[16_777_216.0, 16_777_220.0]),
         ("[16777217.0000000000000000000001]", &[16_777_218.0]),
+        // As f64 these two are the half-way point itself.
+        (
+            "[16777217.00000000001,16777216.99999999999]",
+            &[16_777_218.0, 16_777_216.0],
+        ),
         ("[3.4028235677973366e38]", &[f32::MAX]),
         (
             "[0.0000000000000000000000000000012345678901234567890]",
@@ -157,6 +162,8 @@ fn written_as_postgresql_prints_real() {
         (1e10, "1e+10"),
         // 8.589973e9 reads back as this, but lies on the half-way point.
         (8_589_973_504.0, "8.589974e+09"),
+        // A power of two: the neighbour below is half as far as the one above.
+        (35_184_372_088_832.0, "3.5184372e+13"),
     ] {
         assert_eq!(written(&[value]), format!("[{expected}]"));
     }
