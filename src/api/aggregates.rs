@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::pg::array::{NumberArrayArg, NumberArrayOut, StateArg};
+use crate::pg::number_array::{NumberArrayArg, NumberArrayOut, StateArg};
 use crate::pg::report::OrReport;
 use crate::pg::vector_datum::{VectorArg, VectorOut};
 use crate::vector::check_elements;

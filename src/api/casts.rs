@@ -5,7 +5,7 @@
 
 use super::vector_type::{check_dimensions, check_expected};
 use crate::error::Error;
-use crate::pg::array::{NumberArrayArg, NumberArrayOut, NumericArrayArg, NumericArrayOut};
+use crate::pg::number_array::{NumberArrayArg, NumberArrayOut, NumericArrayArg, NumericArrayOut};
 use crate::pg::report::OrReport;
 use crate::pg::vector_datum::{VectorArg, VectorOut};
 use crate::vector::check_elements;

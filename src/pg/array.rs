@@ -1,36 +1,33 @@
-//! One-dimensional SQL arrays: arguments read in place, results built in one piece.
+//! One-dimensional SQL arrays taken apart in place, and arguments of type `vector[]`.
 //!
 //! ```text
 //! | varlena header | ndim | dataoffset | elemtype | ndim × length | ndim × lower bound | [null bitmap] | elements |
 //! ```
 //!
-//! `dataoffset` is 0 when there is no null bitmap; elements begin aligned to eight bytes.
+//! `dataoffset` is 0 when there is no null bitmap; elements begin aligned to eight bytes. Arrays of numbers are in
+//! `number_array`.
 
 use super::report::OrReport;
-use super::varlena::{self, NewVarlena, Plain};
+use super::varlena;
 use super::vector_datum::{TYPE_IDENT, elements_of_plain};
 use crate::error::Error;
-use core::marker::PhantomData;
-use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
-use pgrx::datum::{Datum, IntoDatum};
-use pgrx::pg_sys;
+use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlArrayMappingRef, SqlMappingRef, SqlTranslatable,
     TypeOrigin,
 };
-use pgrx::{direct_function_call, direct_function_call_as_datum};
 
 /// Bytes before the dimensions: the varlena header, `ndim`, `dataoffset` and `elemtype`.
-const FIXED: usize = 16;
+pub(super) const FIXED: usize = 16;
 /// Bytes before the elements of a one-dimensional array without nulls.
-const PREFIX: usize = 24;
+pub(super) const PREFIX: usize = 24;
 
 /// An array of at most one dimension, taken apart.
-struct Parts<'a> {
-    len: usize,
+pub(super) struct Parts<'a> {
+    pub(super) len: usize,
     /// One bit an element, 0 = null; `None` if the array has no bitmap.
     bitmap: Option<&'a [u8]>,
-    elements: &'a [u8],
+    pub(super) elements: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
@@ -68,7 +65,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The same for an array that must have one dimension and no null.
-    fn read_filled(array: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn read_filled(array: &'a [u8]) -> Result<Self, Error> {
         match Self::read(array)? {
             None => Err(Error::ArrayNotOneDimensional),
             Some(parts) if parts.has_null() => Err(Error::NullInArray),
@@ -78,7 +75,7 @@ impl<'a> Parts<'a> {
 
     /// The elements of an array of variable-length values of alignment int4: PostgreSQL stores them in arrays with
     /// plain headers, each aligned.
-    fn values(&self) -> Result<Vec<Option<&'a [u8]>>, Error> {
+    pub(super) fn values(&self) -> Result<Vec<Option<&'a [u8]>>, Error> {
         let mut rest = self.elements;
         let mut values = Vec::with_capacity(self.len);
         for i in 0..self.len {
@@ -106,7 +103,7 @@ impl<'a> Parts<'a> {
 }
 
 #[cold]
-fn corrupted() -> Error {
+pub(super) fn corrupted() -> Error {
     Error::Corrupted {
         what: "an array whose size and dimensions disagree".into(),
     }
@@ -122,20 +119,10 @@ impl<'a> VectorArrayArg<'a> {
         self.0.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The `i`th element counted from 0; `None` if it is null or there is none.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&'a [f32]> {
         self.0.get(i).copied().flatten()
-    }
-
-    /// All elements in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&'a [f32]>> + '_ {
-        self.0.iter().copied()
     }
 
     fn read(array: &'a [u8]) -> Result<Self, Error> {
@@ -178,235 +165,92 @@ unsafe impl SqlTranslatable for VectorArrayArg<'_> {
     )));
 }
 
-/// An argument that is an array of numbers stored by value: the numbers in place.
-pub struct NumberArrayArg<'a, T: Plain>(Result<&'a [T], Error>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'a, T: Plain> NumberArrayArg<'a, T> {
-    /// The numbers; an error if the array has more than one dimension or a null.
-    pub fn numbers(&self) -> Result<&'a [T], Error> {
-        self.0.clone()
-    }
+    /// An array's bytes, aligned as palloc aligns them.
+    struct Bytes(Vec<u64>, usize);
 
-    fn read(array: &'a [u8]) -> Result<&'a [T], Error> {
-        let parts = Parts::read_filled(array)?;
-        let bytes = parts.elements.get(..parts.len * size_of::<T>());
-        bytes.and_then(varlena::as_numbers).ok_or_else(corrupted)
-    }
-}
+    impl Bytes {
+        fn new(bytes: &[u8]) -> Self {
+            let mut words = vec![0u64; bytes.len().div_ceil(8)];
+            varlena::as_bytes_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+            Self(words, bytes.len())
+        }
 
-// SAFETY: what is handed out lives as long as the call's arguments.
-unsafe impl<'fcx, T: Plain> ArgAbi<'fcx> for NumberArrayArg<'fcx, T> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: the caller promises a non-null argument of the matching type; arrays are aligned to int4 or more.
-        Self(Self::read(unsafe { varlena::plain_bytes_of_arg(arg) }))
-    }
-}
-
-/// An argument of type `numeric[]`.
-pub struct NumericArrayArg<'a>(Result<Vec<&'a [u8]>, Error>);
-
-impl NumericArrayArg<'_> {
-    /// How many numbers; an error if the array has more than one dimension or a null.
-    pub fn len(&self) -> Result<usize, Error> {
-        self.0.as_ref().map(Vec::len).map_err(Clone::clone)
-    }
-
-    /// The numbers rounded to `f32` as PostgreSQL casts them; it raises its own error for one outside the range.
-    pub fn write_rounded(&self, target: &mut [f32]) {
-        let values = self.0.as_deref().unwrap_or_default();
-        for (target, value) in target.iter_mut().zip(values) {
-            let datum = pg_sys::Datum::from(value.as_ptr());
-            // SAFETY: `value` is a whole numeric; numeric_float4 takes one and never returns null.
-            let number = unsafe { direct_function_call(pg_sys::numeric_float4, &[Some(datum)]) };
-            *target = number.unwrap_or(f32::NAN);
+        fn get(&mut self, len: usize) -> &[u8] {
+            &varlena::as_bytes_mut(&mut self.0)[..len.min(self.1)]
         }
     }
-}
 
-// SAFETY: what is handed out lives as long as the call's arguments.
-unsafe impl<'fcx> ArgAbi<'fcx> for NumericArrayArg<'fcx> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: the caller promises a non-null argument of the matching type; arrays are aligned to int4 or more.
-        let bytes = unsafe { varlena::plain_bytes_of_arg(arg) };
-        let values = Parts::read_filled(bytes).and_then(|parts| parts.values());
-        Self(values.map(|values| values.into_iter().flatten().collect()))
+    /// A value with a plain header.
+    fn plain(payload: &[u8]) -> Vec<u8> {
+        let mut value = varlena::plain_header(4 + payload.len()).to_vec();
+        value.extend(payload);
+        value
     }
-}
 
-/// A new array of type `numeric[]`.
-pub struct NumericArrayOut(pg_sys::Datum);
-
-impl NumericArrayOut {
-    /// The numbers as PostgreSQL casts `real` to `numeric`.
-    pub fn from_slice(numbers: &[f32]) -> Self {
-        let cast = |&number: &f32| {
-            // SAFETY: float4_numeric takes a float4 and never returns null.
-            let numeric = unsafe {
-                direct_function_call_as_datum(pg_sys::float4_numeric, &[number.into_datum()])
-            };
-            numeric.unwrap_or(pg_sys::Datum::null())
-        };
-        let mut datums: Vec<pg_sys::Datum> = numbers.iter().map(cast).collect();
-        // SAFETY: `datums` are whole numerics, and length, pass-by and alignment are pg_type's for numeric.
-        let array = unsafe {
-            pg_sys::construct_array(
-                datums.as_mut_ptr(),
-                datums.len() as i32,
-                pg_sys::NUMERICOID,
-                -1,
-                false,
-                pg_sys::TYPALIGN_INT as core::ffi::c_char,
-            )
-        };
-        Self(pg_sys::Datum::from(array))
+    fn vector(elements: &[f32]) -> Vec<u8> {
+        let mut payload = (elements.len() as i16).to_ne_bytes().to_vec();
+        payload.extend([0, 0]);
+        payload.extend(elements.iter().flat_map(|x| x.to_ne_bytes()));
+        plain(&payload)
     }
-}
 
-// SAFETY: the datum points at a whole array in the context the function was called in.
-unsafe impl BoxRet for NumericArrayOut {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: the caller returns it from a function declared to return numeric[].
-        unsafe { fcinfo.return_raw_datum(self.0) }
-    }
-}
-
-/// A new one-dimensional array of numbers.
-pub struct NumberArrayOut<T: Plain> {
-    datum: pg_sys::Datum,
-    not_send: PhantomData<*mut T>,
-}
-
-impl<T: Plain> NumberArrayOut<T> {
-    /// An array of `len` zeros, handed to `fill`. `len` is at least 1.
-    pub fn try_build(
-        len: usize,
-        fill: impl FnOnce(&mut [T]) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
-        let mut value = NewVarlena::zeroed(PREFIX + len * size_of::<T>());
-        let bytes = value.bytes_mut();
-        let mut put = |at: usize, word: [u8; 4]| bytes[at..at + 4].copy_from_slice(&word);
-        put(4, 1i32.to_ne_bytes());
-        put(12, T::OID.to_u32().to_ne_bytes());
-        put(
-            FIXED,
-            i32::try_from(len).map_err(|_| corrupted())?.to_ne_bytes(),
+    /// A `vector[]` of these elements; a null bitmap only if there is a null.
+    fn array(ndim: i32, elements: &[Option<&[f32]>]) -> Vec<u8> {
+        let nulls = elements.iter().any(Option::is_none);
+        let start = if nulls { PREFIX + 8 } else { PREFIX };
+        let mut payload = Vec::new();
+        for word in [
+            ndim,
+            if nulls { start as i32 } else { 0 },
+            0,
+            elements.len() as i32,
+            1,
+        ] {
+            payload.extend(word.to_ne_bytes());
+        }
+        if nulls {
+            let bits = elements.iter().enumerate();
+            let bits = bits.fold(0u64, |bits, (i, e)| bits | u64::from(e.is_some()) << i);
+            payload.extend(bits.to_le_bytes());
+        }
+        payload.extend(
+            elements
+                .iter()
+                .flatten()
+                .flat_map(|elements| vector(elements)),
         );
-        put(FIXED + 4, 1i32.to_ne_bytes());
-        let numbers = varlena::as_numbers_mut(&mut bytes[PREFIX..])
-            .expect("palloc aligns to eight bytes and the size was made for the numbers");
-        fill(numbers)?;
-        Ok(Self {
-            datum: value.into_datum(),
-            not_send: PhantomData,
-        })
-    }
-}
-
-// SAFETY: the datum points at a whole array in the context the function was called in.
-unsafe impl<T: Plain> BoxRet for NumberArrayOut<T> {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: the caller returns it from a function declared to return the array type.
-        unsafe { fcinfo.return_raw_datum(self.datum) }
-    }
-}
-
-impl<T: Plain> IntoDatum for NumberArrayOut<T> {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        Some(self.datum)
+        plain(&payload)
     }
 
-    fn type_oid() -> pg_sys::Oid {
-        // SAFETY: a catalog lookup that takes any OID.
-        unsafe { pg_sys::get_array_type(T::OID) }
-    }
-}
-
-/// The state of an aggregate kept in a `double precision[]`, as the transition function gets it.
-///
-/// Inside an aggregate the state belongs to the call and is changed in place; in a plain call it is copied.
-pub struct StateArg<'a> {
-    start: *mut u8,
-    size: usize,
-    in_aggregate: bool,
-    lives: PhantomData<&'a mut [f64]>,
-}
-
-impl StateArg<'_> {
-    /// The numbers; an error if the array has more than one dimension or a null.
-    pub fn numbers(&self) -> Result<&[f64], Error> {
-        // SAFETY: `start` and `size` are those of a detoasted array that lives as long as the call.
-        NumberArrayArg::read(unsafe { core::slice::from_raw_parts(self.start, self.size) })
-    }
-
-    /// The state after `change`, which gets its numbers.
-    pub fn change(
-        self,
-        change: impl FnOnce(&mut [f64]) -> Result<(), Error>,
-    ) -> Result<NumberArrayOut<f64>, Error> {
-        let numbers = self.numbers()?;
-        if !self.in_aggregate {
-            return NumberArrayOut::try_build(numbers.len(), |copy| {
-                copy.copy_from_slice(numbers);
-                change(copy)
-            });
+    #[test]
+    fn reads_elements_and_nulls_in_place() {
+        let elements = [Some(&[1.0f32, 2.0][..]), None, Some(&[3.0]), None];
+        for elements in [&elements[..1], &elements[..2], &elements] {
+            let mut bytes = Bytes::new(&array(1, elements));
+            let whole = bytes.1;
+            let read = VectorArrayArg::read(bytes.get(whole)).unwrap();
+            let found: Vec<_> = (0..read.len()).map(|i| read.get(i)).collect();
+            assert_eq!(found, elements);
+            assert_eq!(read.get(elements.len()), None);
         }
-        let (offset, len) = (
-            numbers.as_ptr() as usize - self.start as usize,
-            numbers.len(),
-        );
-        // SAFETY: `numbers` found its aligned floats there, inside the state, which PostgreSQL lets a transition
-        // function change; no other reference to it is alive.
-        change(unsafe {
-            core::slice::from_raw_parts_mut(self.start.add(offset).cast::<f64>(), len)
-        })?;
-        Ok(NumberArrayOut {
-            datum: pg_sys::Datum::from(self.start),
-            not_send: PhantomData,
-        })
+        let mut empty = Bytes::new(&array(0, &[]));
+        assert_eq!(VectorArrayArg::read(empty.get(16)).unwrap().len(), 0);
     }
-}
 
-// SAFETY: what is handed out lives as long as the call's arguments.
-unsafe impl<'fcx> ArgAbi<'fcx> for StateArg<'fcx> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        let index = arg.index();
-        // SAFETY: the call's own frame; every argument knows it.
-        let fcinfo = unsafe { arg.unbox_unchecked::<pg_sys::FunctionCallInfo>() };
-        // SAFETY: `index` is the place of this argument in this frame; the caller promises that it is not null and
-        // of the matching type.
-        unsafe {
-            let (start, size) = varlena::plain_start(pgrx::pg_getarg_datum_raw(fcinfo, index));
-            Self {
-                start,
-                size,
-                in_aggregate: pg_sys::AggCheckCallContext(fcinfo, core::ptr::null_mut()) != 0,
-                lives: PhantomData,
-            }
+    #[test]
+    fn refuses_other_shapes_and_cut_values() {
+        let elements = [Some(&[1.0f32, 2.0][..]), None, Some(&[3.0])];
+        let mut two = Bytes::new(&array(2, &elements));
+        let whole = two.1;
+        let error = VectorArrayArg::read(two.get(whole)).unwrap_err();
+        assert_eq!(error, Error::VectorArrayDimensions);
+        let mut one = Bytes::new(&array(1, &elements));
+        for len in 0..whole {
+            assert!(VectorArrayArg::read(one.get(len)).is_err(), "{len} bytes");
         }
     }
 }
-
-macro_rules! is_sql_array {
-    ($($ty:ty => $sql:literal),* $(,)?) => {$(
-        // SAFETY: the type stands for an array of the built-in type of the same form.
-        unsafe impl SqlTranslatable for $ty {
-            const TYPE_IDENT: &'static str = concat!(module_path!(), "::", $sql);
-            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
-                Ok(SqlMappingRef::Array(SqlArrayMappingRef::As($sql)));
-            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-                Ok(ReturnsRef::One(SqlMappingRef::Array(SqlArrayMappingRef::As($sql))));
-        }
-    )*};
-}
-is_sql_array!(
-    NumberArrayArg<'_, i32> => "integer",
-    NumberArrayOut<i32> => "integer",
-    NumberArrayArg<'_, f32> => "real",
-    NumberArrayOut<f32> => "real",
-    NumberArrayArg<'_, f64> => "double precision",
-    NumberArrayOut<f64> => "double precision",
-    StateArg<'_> => "double precision",
-    NumericArrayArg<'_> => "numeric",
-    NumericArrayOut => "numeric",
-);

@@ -11,6 +11,7 @@ pub mod extension;
 pub mod heap;
 pub mod json;
 pub mod leaf;
+pub mod number_array;
 pub mod probe;
 pub mod relation;
 pub mod report;

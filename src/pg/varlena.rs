@@ -203,3 +203,17 @@ pub fn as_numbers_mut<T: Plain>(bytes: &mut [u8]) -> Option<&mut [T]> {
         _ => None,
     }
 }
+
+/// The bytes of some numbers.
+#[cfg(test)]
+pub fn as_bytes_mut(words: &mut [u64]) -> &mut [u8] {
+    // SAFETY: a u64 has no padding and every bit pattern is one.
+    let (_, bytes, _) = unsafe { words.align_to_mut::<u8>() };
+    bytes
+}
+
+/// The header of a plain value of this size, header included.
+#[cfg(test)]
+pub fn plain_header(size: usize) -> [u8; HEADER] {
+    plain_word(size as u32).to_ne_bytes()
+}

@@ -244,12 +244,7 @@ mod tests {
 
     /// A stored value with a four-byte header.
     fn plain(dim: i16, elements: &[f32]) -> Vec<u8> {
-        let size = (PREFIX + elements.len() * 4) as u32;
-        let mut bytes = Vec::new();
-        #[cfg(target_endian = "little")]
-        bytes.extend((size << 2).to_ne_bytes());
-        #[cfg(target_endian = "big")]
-        bytes.extend(size.to_ne_bytes());
+        let mut bytes = varlena::plain_header(PREFIX + elements.len() * 4).to_vec();
         bytes.extend(payload(dim, elements));
         bytes
     }

@@ -346,7 +346,7 @@ def binary_messages(seed: int, count: int) -> list[bytes]:
             case "noise":
                 noise = random.randbytes(random.randint(0, 24))
                 # Conifer allows 20,000 dimensions, pgvector 16,000: the one intended difference.
-                if not 16_000 < int.from_bytes(noise[:2]) <= 20_000:
+                if not 16_000 < int.from_bytes(noise[:2], "big") <= 20_000:
                     messages.append(noise)
                     continue
             case _:
