@@ -273,6 +273,8 @@ pub unsafe fn read_recent_buffer(
         #[cfg(not(feature = "pg15"))]
         let locator = (*relation).rd_locator;
         pg_sys::ReadRecentBuffer(locator, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+    }
+}
 
 /// Does the path key ask for ascending order?
 ///
