@@ -46,9 +46,8 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         let snapshot = WriteSnapshot::push();
         leaf.relation.check_replica_identity();
         let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-        for record in &records {
-            writer.upsert(*record)?;
-        }
+        let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+        writer.upsert_all(namespace, id_index, &records)?;
         writer.finish();
         drop(snapshot);
         transaction::increment_command();

@@ -54,6 +54,15 @@ impl Snapshot<'_> {
         }
     }
 
+    /// What is committed at the moment of looking, or written by this transaction (SnapshotSelf), whatever the
+    /// isolation level: to learn whether a key is taken. Not for scans of whole tables.
+    pub(super) fn current() -> Snapshot<'static> {
+        Snapshot {
+            raw: &raw mut pg_sys::SnapshotSelfData,
+            life: PhantomData,
+        }
+    }
+
     pub(super) fn raw(self) -> pg_sys::Snapshot {
         self.raw
     }

@@ -1,6 +1,8 @@
 //! Writes one record at a time into a leaf, below the planner: what INSERT … ON CONFLICT (namespace, id) DO UPDATE,
 //! UPDATE and DELETE do (executor/nodeModifyTable.c), for a table that has no triggers and no constraints.
 
+mod batch;
+
 use super::compat;
 use super::heap::{Snapshot, Tid};
 use super::leaf::{ID, NAMESPACE};
@@ -318,13 +320,20 @@ impl<'r> Writer<'r> {
 
     /// Puts the record's datums into new_slot; they live until [`Writer::reset_row`].
     fn fill_slot(&mut self, record: NewRecord<'_>) {
+        // SAFETY: new_slot was made for this relation.
+        unsafe { self.fill(self.new_slot, record) };
+    }
+
+    /// # Safety
+    /// `slot` must be one of this relation. What it is filled with lives until [`Writer::reset_row`].
+    unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, record: NewRecord<'_>) {
         // SAFETY: the slot has the leaf's four columns; the per-tuple context lives as long as the executor state.
         unsafe {
             let context = (*per_tuple_context(self.estate)).ecxt_per_tuple_memory;
             let previous = pg_sys::MemoryContextSwitchTo(context);
-            clear_slot(self.new_slot);
-            let values = (*self.new_slot).tts_values;
-            let nulls = (*self.new_slot).tts_isnull;
+            clear_slot(slot);
+            let values = (*slot).tts_values;
+            let nulls = (*slot).tts_isnull;
             let columns = [
                 Some(self.namespace),
                 record.id.into_datum(),
@@ -337,7 +346,7 @@ impl<'r> Writer<'r> {
                 *nulls.add(index) = datum.is_none();
                 *values.add(index) = datum.unwrap_or(pg_sys::Datum::null());
             }
-            pg_sys::ExecStoreVirtualTuple(self.new_slot);
+            pg_sys::ExecStoreVirtualTuple(slot);
             pg_sys::MemoryContextSwitchTo(previous);
         }
     }

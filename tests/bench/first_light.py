@@ -97,15 +97,17 @@ def copy_pgvector(connection, rows, text):
 
 
 def upsert_conifer(connection, rows):
-    """pc_upsert of the same rows in arrays of 1,000, one transaction as the COPY is."""
+    """pc_upsert of the same rows in arrays of 1,000, one transaction and one stream of messages as the COPY is."""
     begun = time.perf_counter()
-    with connection.transaction():
-        for tenant, ids, vectors in rows:
-            for start in range(0, len(ids), 1000):
-                connection.execute(
-                    "SELECT pc_upsert('items', %b, %b::text[], %b)",
-                    (tenant, ids[start : start + 1000], vectors[start : start + 1000]),
-                )
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            "SELECT pc_upsert('items', %b, %b::text[], %b)",
+            (
+                (tenant, ids[start : start + 1000], vectors[start : start + 1000])
+                for tenant, ids, vectors in rows
+                for start in range(0, len(ids), 1000)
+            ),
+        )
     return time.perf_counter() - begun
 
 
