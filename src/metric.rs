@@ -134,6 +134,14 @@ pub struct Scorer {
     underflow: f64,
 }
 
+/// The worst rank a search still takes, prepared for [`Scorer::misses`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    worst: f64,
+    factor: f64,
+    square: f64,
+}
+
 /// Squared norms below this are not trusted from `f32`: underflow of single terms would show in the result.
 const SMALLEST_SQUARED_NORM: f64 = 1e-30;
 
@@ -221,6 +229,62 @@ impl Scorer {
         // The underflow of |v|² is below 2e-10 · |v|² here, once more relatively to a quotient of at most 1.
         let margin = 2.0 * self.error + 2.0 * self.underflow * (1.0 / norms + 1.0 / squared_norm);
         (-f64::from(dot) / norms - margin).max(-1.0)
+    }
+
+    /// What a vector must beat to be ranked no later than `worst`, a key rounded to `f32`.
+    #[must_use]
+    pub fn bar(&self, worst: f32) -> Bar {
+        // Any key above the next f32 rounds to more than `worst`.
+        let worst = f64::from(worst.next_up());
+        let factor = match self.metric {
+            Metric::Cosine => {
+                // The margin of `cosine_bound` for the shortest vectors that `misses` decides about.
+                let inverse =
+                    1.0 / (self.norm * SMALLEST_SQUARED_NORM.sqrt()) + 1.0 / SMALLEST_SQUARED_NORM;
+                (-worst - 2.0 * self.error - 2.0 * self.underflow * inverse) * self.norm
+            }
+            Metric::DotProduct => self.error * (1.0 + self.error) * self.norm,
+            Metric::Euclidean => 0.0,
+        };
+        Bar {
+            worst,
+            factor,
+            square: factor * factor,
+        }
+    }
+
+    /// True only if `exact(vector)`, rounded to `f32`, is above the bar's worst key: the comparison of
+    /// [`Scorer::lower_bound`] with it, rearranged so that no root and no division is taken.
+    #[must_use]
+    #[inline]
+    pub fn misses(&self, bar: &Bar, vector: &[f32]) -> bool {
+        match self.metric {
+            Metric::Cosine => {
+                // −dot / (|q|·|v|) − margin > worst, that is dot < factor·|v|, compared as squares by sign.
+                let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+                let (dot, squared_norm) = (f64::from(dot), f64::from(squared_norm));
+                let decidable = squared_norm >= SMALLEST_SQUARED_NORM && squared_norm.is_finite();
+                let limit = bar.square * squared_norm;
+                let below = if bar.factor >= 0.0 {
+                    dot < 0.0 || dot * dot < limit
+                } else {
+                    dot < 0.0 && dot * dot > limit
+                };
+                decidable && below && dot.is_finite()
+            }
+            Metric::DotProduct => {
+                // −dot − factor·|v| − underflow > worst.
+                let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+                let gap = -f64::from(dot) - self.underflow - bar.worst;
+                let squared_norm =
+                    (f64::from(squared_norm) + self.underflow) * (1.0 + 4.0 * self.error);
+                dot.is_finite() && gap > 0.0 && gap * gap > bar.square * squared_norm
+            }
+            Metric::Euclidean => {
+                let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
+                sum.is_finite() && (sum - self.underflow) * (1.0 - self.error) > bar.worst
+            }
+        }
     }
 
     /// The key: exact to `f64` rounding. A vector without a key (one of zeros under cosine) gets NaN, positive, so that

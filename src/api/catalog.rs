@@ -4,3 +4,32 @@
 use pgrx::extension_sql_file;
 
 extension_sql_file!("../../sql/catalog.sql", name = "catalog");
+
+extension_sql_file!(
+    "../../sql/functions.sql",
+    name = "functions",
+    requires = [
+        "vector_type",
+        index::pc_create_index,
+        index::pc_describe_index,
+        index::pc_list_indexes,
+        index::pc_configure_index,
+        index::pc_delete_index,
+        index::pc_describe_index_stats,
+        namespace::pc_create_namespace,
+        namespace::pc_describe_namespace,
+        namespace::pc_list_namespaces,
+        namespace::pc_delete_namespace,
+        write::pc_upsert_json,
+        write::pc_upsert_one,
+        write::pc_upsert_text,
+        write::pc_upsert_arrays,
+        write::pc_update,
+        write::pc_delete,
+        query::pc_query,
+        query::pc_query_json,
+        query::pc_fetch,
+        query::pc_list,
+        query::pc_matches,
+    ]
+);

@@ -13,6 +13,7 @@ use crate::pg::transaction;
 use crate::pg::vector_datum::VectorArg;
 use crate::pg::writer::NewRecord;
 use crate::record::{json, metadata, rules};
+use crate::vector::parse_text;
 use pgrx::{Array, default, pg_extern};
 
 #[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
@@ -62,6 +63,32 @@ fn pc_upsert_one(
             id: required(id, "id")?,
             values: Some(vector.elements()),
             metadata: metadata.map(JsonbArg::payload),
+        };
+        checked_upsert(&index, &namespace, vec![record])
+    };
+    upsert().or_report() as i64
+}
+
+/// The same with vector and metadata as text: what untyped literals resolve to. With the two typed forms alone
+/// PostgreSQL could not choose between a vector and an array of vectors.
+#[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
+fn pc_upsert_text(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    id: Option<&str>,
+    vector: Option<&str>,
+    metadata: default!(Option<&str>, "NULL"),
+) -> i64 {
+    let upsert = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_upsert()");
+        let index = namespace::index(required(index, "index")?)?;
+        let namespace = namespace_name(namespace)?;
+        let vector = parse_text(required(vector, "vector")?, None)?;
+        let metadata = metadata.map(JsonbOut::from_text);
+        let record = NewRecord {
+            id: required(id, "id")?,
+            values: Some(&vector),
+            metadata: metadata.as_ref().map(JsonbOut::payload),
         };
         checked_upsert(&index, &namespace, vec![record])
     };

@@ -104,17 +104,16 @@ fn scan(
     reader: &RecordReader,
     query: &Query<'_>,
 ) -> Result<Vec<Candidate>, Error> {
-    let mut best = TopK::new(query.k);
+    let scorer = &query.scorer;
+    let mut best: TopK<Candidate> = TopK::new(query.k);
+    let mut bar = None;
     let mut scratch = Vec::new();
     heap::scan(&leaf.relation, snapshot, |tid, row| {
-        let bound =
-            reader.with_values(row, &mut scratch, |vector| query.scorer.lower_bound(vector))?;
-        let Some(bound) = bound else {
+        if let Some(bar) = &bar
+            && reader.with_values(row, &mut scratch, |vector| scorer.misses(bar, vector))?
+                != Some(false)
+        {
             return Ok(()); // a row without a vector is nowhere near anything
-        };
-        let worst: Option<&Candidate> = best.worst();
-        if worst.is_some_and(|worst| Rank::new(bound) > worst.rank) {
-            return Ok(());
         }
         let stored = reader.read(row)?;
         if let Some(filter) = query.filter
@@ -122,14 +121,24 @@ fn scan(
         {
             return Ok(());
         }
-        let key = stored.with_values(|vector| query.scorer.exact(vector))?;
-        let rank = Rank::new(key.unwrap_or(f64::NAN));
-        if worst.is_none_or(|worst| (rank, stored.id) < (worst.rank, &*worst.id)) {
+        let Some(key) = stored.with_values(|vector| scorer.exact(vector))? else {
+            return Ok(());
+        };
+        let rank = Rank::new(key);
+        if best
+            .worst()
+            .is_none_or(|worst| (rank, stored.id) < (worst.rank, &*worst.id))
+        {
             best.push(Candidate {
                 rank,
                 id: stored.id.into(),
                 tid,
             });
+            // A NaN is worse than all: nothing misses it.
+            bar = best
+                .worst()
+                .filter(|worst| !worst.rank.0.is_nan())
+                .map(|worst| scorer.bar(worst.rank.0));
         }
         Ok(())
     })?;

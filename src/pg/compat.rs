@@ -163,7 +163,9 @@ pub unsafe fn table_tuple_update(
             )
         })
     };
-    *update_indexes = indexes.into();
+    #[cfg(feature = "pg15")]
+    let indexes = u32::from(indexes);
+    *update_indexes = indexes;
     result
 }
 
@@ -255,6 +257,25 @@ pub unsafe fn schema_aclcheck(
     let result =
         unsafe { pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, mode) };
     result == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Pins the buffer a block was last seen in, if it is still there: saves the lookup in the buffer table.
+///
+/// # Safety
+/// `relation` must be open, `buffer` a number some earlier pin had.
+pub unsafe fn read_recent_buffer(
+    relation: pg_sys::Relation,
+    block: u32,
+    buffer: pg_sys::Buffer,
+) -> bool {
+    // SAFETY: the caller's contract; the function compares the buffer's tag before it trusts it.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let locator = (*relation).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        let locator = (*relation).rd_locator;
+        pg_sys::ReadRecentBuffer(locator, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+    }
 }
 
 /// Does the path key ask for ascending order?

@@ -6,6 +6,8 @@
 use super::relation::Relation;
 use crate::error::Error;
 use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 /// Where a row version lies.
@@ -73,6 +75,9 @@ impl Drop for Pin {
 /// Rows a page can hold (MaxHeapTuplesPerPage: (8192 - 24) / (24 + 4) with MAXALIGN).
 const MAX_TUPLES: usize = 291;
 
+/// Bytes the processor fetches at once.
+const CACHE_LINE: usize = 64;
+
 /// SizeOfPageHeaderData: the line pointers begin here.
 const PAGE_HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
 
@@ -83,6 +88,9 @@ unsafe extern "C-unwind" {
 
 /// Calls `each` with every row version of `relation` that `snapshot` sees, in physical order: its TID and its bytes
 /// (header included). Stops at the first error. Honours interrupts at every page.
+///
+/// The next page is pinned while one is read, and its cache lines are asked for row by row: the rows of a table lie
+/// scattered over shared buffers, where no hardware prefetcher follows (measured: a third of the time of a scan).
 pub fn scan(
     relation: &Relation,
     snapshot: Snapshot<'_>,
@@ -90,33 +98,56 @@ pub fn scan(
 ) -> Result<(), Error> {
     let serializable = begin_read(relation, snapshot);
     let blocks = relation.blocks();
-    let strategy = bulk_read_strategy(blocks);
+    let mut source = PageSource::new(relation, blocks);
     let mut offsets = [0u16; MAX_TUPLES];
-    for block in 0..blocks {
+    let mut pin = (blocks > 0).then(|| source.read(0));
+    let mut block = 0;
+    while let Some(current) = pin {
         pgrx::check_for_interrupts!();
-        let pin = read_block(relation, block, strategy);
-        let visible = visible_offsets(relation, snapshot, &pin, block, serializable, &mut offsets);
-        for &offset in &offsets[..visible] {
+        pin = (block + 1 < blocks).then(|| source.read(block + 1));
+        let ahead = pin.as_ref().map_or(std::ptr::null(), |next| {
+            page_of(next).cast::<u8>().cast_const()
+        });
+        let visible = visible_offsets(
+            relation,
+            snapshot,
+            &current,
+            block,
+            serializable,
+            &mut offsets,
+        );
+        prefetch(ahead, 0..4);
+        prefetch(ahead, 64..68);
+        for &offset in offsets[..visible].iter().rev() {
             // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
-            let tuple = unsafe { tuple_bytes(page_of(&pin), offset) };
+            let tuple = unsafe { tuple_bytes(page_of(&current), offset) };
             each(Tid { block, offset }, tuple)?;
         }
-    }
-    if !strategy.is_null() {
-        // SAFETY: made by GetAccessStrategy above.
-        unsafe { pg_sys::FreeAccessStrategy(strategy) };
+        block += 1;
     }
     Ok(())
 }
 
 /// Rows of `relation` that `snapshot` sees, without reading them.
 pub fn count(relation: &Relation, snapshot: Snapshot<'_>) -> u64 {
+    let blocks = relation.blocks();
+    count_blocks(relation, snapshot, 0..blocks)
+}
+
+fn count_blocks(
+    relation: &Relation,
+    snapshot: Snapshot<'_>,
+    blocks: impl Iterator<Item = u32>,
+) -> u64 {
+    let serializable = begin_read(relation, snapshot);
+    let mut source = PageSource::new(relation, relation.blocks());
+    let mut offsets = [0u16; MAX_TUPLES];
     let mut rows = 0;
-    let counted = scan(relation, snapshot, |_, _| {
-        rows += 1;
-        Ok(())
-    });
-    debug_assert!(counted.is_ok());
+    for block in blocks {
+        pgrx::check_for_interrupts!();
+        let pin = source.read(block);
+        rows += visible_offsets(relation, snapshot, &pin, block, serializable, &mut offsets) as u64;
+    }
     rows
 }
 
@@ -127,15 +158,9 @@ pub fn estimate_count(relation: &Relation, snapshot: Snapshot<'_>, pages: u32) -
     if blocks <= pages {
         return count(relation, snapshot);
     }
-    let serializable = begin_read(relation, snapshot);
-    let mut offsets = [0u16; MAX_TUPLES];
-    let mut rows = 0;
-    for step in 0..pages {
-        pgrx::check_for_interrupts!();
-        let block = (u64::from(step) * u64::from(blocks) / u64::from(pages)) as u32;
-        let pin = read_block(relation, block, std::ptr::null_mut());
-        rows += visible_offsets(relation, snapshot, &pin, block, serializable, &mut offsets) as u64;
-    }
+    let sample =
+        (0..pages).map(|step| (u64::from(step) * u64::from(blocks) / u64::from(pages)) as u32);
+    let rows = count_blocks(relation, snapshot, sample);
     (u128::from(rows) * u128::from(blocks) / u128::from(pages)) as u64
 }
 
@@ -159,17 +184,99 @@ pub fn fetch<T>(relation: &Relation, tid: Tid, read: impl FnOnce(&[u8]) -> T) ->
     Ok(read(bytes))
 }
 
-fn read_block(relation: &Relation, block: u32, strategy: pg_sys::BufferAccessStrategy) -> Pin {
-    // SAFETY: the relation is open; a block past the end raises an error; the strategy is NULL or one we made.
-    Pin(unsafe {
-        pg_sys::ReadBufferExtended(
-            relation.raw(),
-            pg_sys::ForkNumber::MAIN_FORKNUM,
-            block,
-            pg_sys::ReadBufferMode::RBM_NORMAL,
+/// Pages of one relation for one scan.
+///
+/// It remembers from scan to scan which buffers the pages of a small table were in. With some five rows of 384
+/// dimensions a page, the lookup in the shared buffer table was a tenth of a scan's time.
+struct PageSource<'r> {
+    relation: &'r Relation,
+    strategy: ReadStrategy,
+    recent: Vec<pg_sys::Buffer>,
+}
+
+/// Larger tables are not remembered, and of the others so many: at 4 bytes a page at most 4 MB a backend.
+const REMEMBERED_PAGES: u32 = 4096;
+const REMEMBERED_TABLES: usize = 256;
+
+thread_local! {
+    static RECENT: RefCell<HashMap<pg_sys::Oid, Vec<pg_sys::Buffer>>> = RefCell::default();
+}
+
+impl<'r> PageSource<'r> {
+    fn new(relation: &'r Relation, blocks: u32) -> PageSource<'r> {
+        let strategy = ReadStrategy::new(blocks);
+        let remembers = blocks <= REMEMBERED_PAGES && strategy.0.is_null();
+        let recent = if remembers {
+            let mut recent = RECENT
+                .with_borrow_mut(|tables| tables.remove(&relation.oid()))
+                .unwrap_or_default();
+            recent.resize(blocks as usize, 0);
+            recent
+        } else {
+            Vec::new()
+        };
+        PageSource {
+            relation,
             strategy,
-        )
-    })
+            recent,
+        }
+    }
+
+    fn read(&mut self, block: u32) -> Pin {
+        let relation = self.relation.raw();
+        let recent = self.recent.get_mut(block as usize);
+        if let Some(&mut buffer) = recent
+            && buffer > 0
+            // SAFETY: the relation is open; the number is of an earlier pin.
+            && unsafe { super::compat::read_recent_buffer(relation, block, buffer) }
+        {
+            return Pin(buffer);
+        }
+        // SAFETY: the relation is open; a block past the end raises an error; the strategy is NULL or one we made.
+        let buffer = unsafe {
+            pg_sys::ReadBufferExtended(
+                relation,
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+                block,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                self.strategy.0,
+            )
+        };
+        if let Some(recent) = self.recent.get_mut(block as usize) {
+            *recent = buffer;
+        }
+        Pin(buffer)
+    }
+}
+
+impl Drop for PageSource<'_> {
+    fn drop(&mut self) {
+        if self.recent.is_empty() || std::thread::panicking() {
+            return;
+        }
+        let recent = std::mem::take(&mut self.recent);
+        RECENT.with_borrow_mut(|tables| {
+            if tables.len() >= REMEMBERED_TABLES {
+                tables.clear();
+            }
+            tables.insert(self.relation.oid(), recent);
+        });
+    }
+}
+
+/// Asks for cache lines of a page to come to L2 while others are being read.
+#[inline]
+fn prefetch(page: *const u8, lines: std::ops::Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    if !page.is_null() {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        for line in lines {
+            // SAFETY: a prefetch reads nothing and cannot fault; SSE is part of x86-64.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(page.wrapping_add(line * CACHE_LINE).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (page, lines); // elsewhere there is no stable intrinsic
 }
 
 /// Counts the scan for statistics and takes the serializable isolation's predicate lock. True if serializable.
@@ -199,15 +306,30 @@ unsafe fn assoc_statistics(relation: pg_sys::Relation) -> bool {
     }
 }
 
-/// A ring of buffers for tables larger than a quarter of shared buffers, as a sequential scan has (heapam.c initscan).
-fn bulk_read_strategy(blocks: u32) -> pg_sys::BufferAccessStrategy {
-    // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context.
-    unsafe {
-        if blocks as i64 > pg_sys::NBuffers as i64 / 4 {
-            pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
-        } else {
-            std::ptr::null_mut()
+/// A ring of buffers for tables larger than a quarter of shared buffers, as a sequential scan has (initscan in
+/// heapam.c); else nothing.
+struct ReadStrategy(pg_sys::BufferAccessStrategy);
+
+impl ReadStrategy {
+    fn new(blocks: u32) -> ReadStrategy {
+        // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context.
+        ReadStrategy(unsafe {
+            if i64::from(blocks) > i64::from(pg_sys::NBuffers) / 4 {
+                pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
+            } else {
+                std::ptr::null_mut()
+            }
+        })
+    }
+}
+
+impl Drop for ReadStrategy {
+    fn drop(&mut self) {
+        if self.0.is_null() || std::thread::panicking() {
+            return; // abort frees the memory context
         }
+        // SAFETY: made by GetAccessStrategy, given up here.
+        unsafe { pg_sys::FreeAccessStrategy(self.0) };
     }
 }
 

@@ -54,6 +54,7 @@ impl TupleLayout {
     }
 
     /// The varlena columns `wanted` (attribute numbers, ascending) of one tuple.
+    #[inline(always)]
     pub fn read<'a, const N: usize>(
         &self,
         tuple: &'a [u8],
@@ -99,7 +100,7 @@ impl TupleLayout {
 
 impl Step {
     /// The value at `offset` before alignment, and where it ends.
-    #[inline]
+    #[inline(always)]
     fn value<'a>(&self, tuple: &'a [u8], offset: usize) -> Result<(Attribute<'a>, usize), Error> {
         if self.length > 0 {
             let start = align(offset, self.align);
@@ -129,7 +130,7 @@ impl Step {
 }
 
 /// Size of the varlena at the front of `bytes`, and whether its data is here uncompressed (varatt.h).
-#[inline]
+#[inline(always)]
 fn varlena_size(bytes: &[u8]) -> Result<(usize, bool), Error> {
     match Header::read(bytes) {
         Some(Header::Plain(size) | Header::Short(size)) if size > 0 => Ok((size, true)),

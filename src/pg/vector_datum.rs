@@ -176,7 +176,7 @@ pub enum Stored<'a> {
 /// Reads the raw bytes of a stored `vector`: `bytes` begins at the value's header (behind any alignment padding) and
 /// may go on behind its end. A value with a one-byte header, whose floats are not aligned, is copied to `scratch`,
 /// which allocates only until it once had room for 31 floats.
-#[inline]
+#[inline(always)]
 pub fn elements_of_raw<'a>(
     bytes: &'a [u8],
     scratch: &'a mut Vec<f32>,
@@ -198,7 +198,7 @@ pub fn elements_of_raw<'a>(
 }
 
 /// The elements of a whole value with a plain header.
-#[inline]
+#[inline(always)]
 pub(super) fn elements_of_plain(value: &[u8]) -> Result<&[f32], Error> {
     let (dim, elements) = value
         .get(HEADER..)

@@ -2,7 +2,7 @@
 \echo 'A tenant''s whole life in Conifer: one index, one namespace per tenant.'
 \echo
 CREATE EXTENSION conifer;
-
+\echo
 \echo '1. Create a serverless index: 8 dimensions, cosine similarity.'
 \echo
 SELECT jsonb_pretty(pc_create_index('multitenant-app', 8, metric => 'cosine',
@@ -37,7 +37,7 @@ SELECT id, score, values FROM pc_query('multitenant-app', 'tenant2',
 \echo '   The same as Pinecone answers it.'
 \echo
 SELECT jsonb_pretty(pc_query_json('multitenant-app', 'tenant2',
-    '[0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]', top_k => 3, include_values => true)) AS answer;
+    '[0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]', top_k => 3)) AS answer;
 
 \echo '4. What a hosted service cannot give: it is a table. Plain SQL finds the same records ...'
 \echo

@@ -7,12 +7,6 @@ unset PGDATA PGDATABASE PGHOST PGHOSTADDR PGOPTIONS PGPASSWORD PGPORT PGSERVICE 
 unset RUST_BACKTRACE MAKEFLAGS MAKELEVEL MFLAGS
 umask 022
 
-# cargo-pgrx links with this flag; given to every cargo call, the dependencies are built once and not twice.
-case ${RUSTFLAGS:-} in
-  *--no-gc-sections*) ;;
-  *) export RUSTFLAGS="${RUSTFLAGS:-} -C link-arg=-Wl,--no-gc-sections" ;;
-esac
-
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=$(mkdir -p "${CARGO_TARGET_DIR:-$repo/target}" && cd "${CARGO_TARGET_DIR:-$repo/target}" && pwd)
 rust_wanted=1.95

@@ -1,0 +1,38 @@
+-- What each function of indexes, namespaces and records is for.
+
+COMMENT ON FUNCTION pc_create_index(text, integer, text, jsonb, text, jsonb) IS
+    'creates an index: a partitioned table of its name in the current schema; answers the index model';
+COMMENT ON FUNCTION pc_describe_index(text) IS 'the index model';
+COMMENT ON FUNCTION pc_list_indexes() IS 'all indexes, by name';
+COMMENT ON FUNCTION pc_configure_index(text, text, jsonb) IS
+    'changes deletion protection and tags (merged; an empty value removes a tag); answers the index model';
+COMMENT ON FUNCTION pc_delete_index(text) IS 'drops an index with all its namespaces';
+COMMENT ON FUNCTION pc_describe_index_stats(text) IS
+    'exact record counts and bytes of the namespaces the caller may read, and their totals';
+
+COMMENT ON FUNCTION pc_create_namespace(text, text) IS 'creates an empty namespace; an error if it exists';
+COMMENT ON FUNCTION pc_describe_namespace(text, text) IS 'name, record count, bytes and table of a namespace';
+COMMENT ON FUNCTION pc_list_namespaces(text, text, bigint, text) IS
+    'a page of the namespaces the caller may read, by name; next_token on the last row continues';
+COMMENT ON FUNCTION pc_delete_namespace(text, text) IS 'drops a namespace with its records; whether there was one';
+
+COMMENT ON FUNCTION pc_upsert(text, text, jsonb) IS
+    'inserts or replaces records given as JSON, one object or an array; answers how many';
+COMMENT ON FUNCTION pc_upsert(text, text, text, vector, jsonb) IS 'inserts or replaces one record';
+COMMENT ON FUNCTION pc_upsert(text, text, text, text, text) IS
+    'inserts or replaces one record whose vector and metadata are given as text';
+COMMENT ON FUNCTION pc_upsert(text, text, text[], vector[], jsonb[]) IS
+    'inserts or replaces records given as arrays of equal length; answers how many';
+COMMENT ON FUNCTION pc_update(text, text, text, vector, jsonb) IS
+    'replaces the vector of a record, merges metadata keys into it; answers 1, or 0 if there is no such record';
+COMMENT ON FUNCTION pc_delete(text, text, text[], boolean) IS
+    'deletes records by id, or the whole namespace; answers how many records went';
+
+COMMENT ON FUNCTION pc_query(text, text, vector, integer, jsonb, boolean, boolean, text) IS
+    'the records of a namespace most similar to a vector, or to a stored record, best first';
+COMMENT ON FUNCTION pc_query_json(text, text, vector, integer, jsonb, boolean, boolean, text) IS
+    'the same as pc_query, as the JSON of Pinecone''s answer';
+COMMENT ON FUNCTION pc_fetch(text, text, text[]) IS 'records by id, in the order given; missing ones are left out';
+COMMENT ON FUNCTION pc_list(text, text, text, bigint, text) IS
+    'a page of ids in C order; next_token on the last row continues';
+COMMENT ON FUNCTION pc_matches(jsonb, jsonb) IS 'whether metadata passes a filter';
