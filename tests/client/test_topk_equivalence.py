@@ -532,6 +532,15 @@ def test_grouping_and_windows(pair, seed):
             pair.compare(sql, exact=True)
 
 
+def test_orders_the_node_does_not_have(pair):
+    queries = Queries(SEED)
+    for direction in ["DESC", "DESC NULLS LAST", "NULLS FIRST", "DESC NULLS FIRST"]:
+        for _ in range(4):
+            distance = queries.distance()
+            sql = f"SELECT {distance} AS d, id FROM item t WHERE {queries.qual()} ORDER BY {distance} {direction}, id {queries.limit()}"
+            pair.compare(sql, exact=True)
+
+
 def test_changes_made_from_a_query(pair):
     queries = Queries(SEED)
     for _ in range(8):
