@@ -144,8 +144,8 @@ private_copy() {
     for dir in "$bin" "$lib" "$share" "$headers"; do
       [ -d "$root${dir#"$parent"}" ] || { mkdir -p "$root${dir#"$parent"}" && cp -a "$dir/." "$root${dir#"$parent"}/"; }
     done
-    # a wheel keeps its shared libraries two directories above
-    for dir in "$parent"/../../*.libs; do [ ! -d "$dir" ] || cp -a "$dir" "$home/"; done
+    # a wheel keeps its shared libraries beside its package
+    [ ! -d "$(dirname "$parent").libs" ] || cp -a "$(dirname "$parent").libs" "$home/"
     as_server "$root${bin#"$parent"}/postgres" --version >/dev/null || die "PostgreSQL in $bin does not run from a copy"
     echo "$stamp" >"$home/stamp"
   fi
