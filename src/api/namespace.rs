@@ -41,6 +41,10 @@ fn pc_describe_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbO
 }
 
 #[pg_extern(stable, parallel_safe)]
+#[expect(
+    clippy::type_complexity,
+    reason = "the columns must stand here, where their SQL is made from"
+)]
 fn pc_list_namespaces(
     index: Option<&str>,
     prefix: default!(Option<&str>, "''"),

@@ -163,7 +163,9 @@ pub unsafe fn table_tuple_update(
             )
         })
     };
-    *update_indexes = indexes.into();
+    #[cfg(feature = "pg15")]
+    let indexes = u32::from(indexes);
+    *update_indexes = indexes;
     result
 }
 
