@@ -69,34 +69,27 @@ pub fn visible_offsets(
             if (*item).lp_flags() != pg_sys::LP_NORMAL {
                 continue;
             }
-            let tuple = page
-                .cast::<u8>()
-                .add((*item).lp_off() as usize)
-                .cast::<pg_sys::HeapTupleHeaderData>();
-            let visible = if serializable {
-                is_visible_serializable(
-                    relation,
-                    snapshot,
-                    pin,
-                    tuple,
-                    (*item).lp_len(),
-                    block,
-                    offset,
-                    all_visible,
-                )
-            } else {
-                all_visible
-                    || is_plainly_visible(tuple, raw)
-                    || is_visible(
-                        relation,
-                        snapshot,
-                        pin,
-                        tuple,
-                        (*item).lp_len(),
-                        block,
-                        offset,
-                    )
+            let data = page.cast::<u8>().add((*item).lp_off() as usize);
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: (*item).lp_len(),
+                t_self: Tid { block, offset }.to_raw(),
+                t_tableOid: relation.oid(),
+                t_data: data.cast(),
             };
+            let visible = all_visible
+                || (!serializable && is_plainly_visible(tuple.t_data, raw))
+                || pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, raw, pin.0);
+            if serializable {
+                // This isolation must be shown every tuple, visible or not.
+                let tuple = &raw mut tuple;
+                pg_sys::HeapCheckForSerializableConflictOut(
+                    visible,
+                    relation.raw(),
+                    tuple,
+                    pin.0,
+                    raw,
+                );
+            }
             if visible && found < MAX_TUPLES {
                 offsets[found] = offset;
                 found += 1;
@@ -130,69 +123,5 @@ unsafe fn is_plainly_visible(
         // TransactionIdPrecedes for normal ids: modulo-2^32 order.
         xmin >= pg_sys::FirstNormalTransactionId.into_inner()
             && (xmin.wrapping_sub((*snapshot).xmin.into_inner()) as i32) < 0
-    }
-}
-
-/// # Safety
-/// The page must be pinned and share-locked, the tuple on it.
-#[inline]
-unsafe fn is_visible(
-    relation: &Relation,
-    snapshot: Snapshot<'_>,
-    pin: &Pin,
-    tuple: *mut pg_sys::HeapTupleHeaderData,
-    length: u32,
-    block: u32,
-    offset: u16,
-) -> bool {
-    let mut tuple = heap_tuple(relation, tuple, length, block, offset);
-    // SAFETY: the caller's contract.
-    unsafe { pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, snapshot.raw(), pin.0) }
-}
-
-/// # Safety
-/// As [`is_visible`].
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call of PostgreSQL's, one line here"
-)]
-unsafe fn is_visible_serializable(
-    relation: &Relation,
-    snapshot: Snapshot<'_>,
-    pin: &Pin,
-    tuple: *mut pg_sys::HeapTupleHeaderData,
-    length: u32,
-    block: u32,
-    offset: u16,
-    all_visible: bool,
-) -> bool {
-    let mut tuple = heap_tuple(relation, tuple, length, block, offset);
-    // SAFETY: the caller's contract. Serializable isolation must see each tuple, visible or not.
-    unsafe {
-        let visible = all_visible
-            || pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, snapshot.raw(), pin.0);
-        pg_sys::HeapCheckForSerializableConflictOut(
-            visible,
-            relation.raw(),
-            &raw mut tuple,
-            pin.0,
-            snapshot.raw(),
-        );
-        visible
-    }
-}
-
-fn heap_tuple(
-    relation: &Relation,
-    data: *mut pg_sys::HeapTupleHeaderData,
-    length: u32,
-    block: u32,
-    offset: u16,
-) -> pg_sys::HeapTupleData {
-    pg_sys::HeapTupleData {
-        t_len: length,
-        t_self: Tid { block, offset }.to_raw(),
-        t_tableOid: relation.oid(),
-        t_data: data,
     }
 }
