@@ -86,3 +86,5 @@ REVOKE ALL ON FUNCTION conifer.forget_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER conifer_forget_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
     EXECUTE FUNCTION conifer.forget_dropped();
+-- Under session_replication_role = replica too: the tables go there as well.
+ALTER EVENT TRIGGER conifer_forget_dropped ENABLE ALWAYS;

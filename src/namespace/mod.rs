@@ -64,6 +64,10 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
         // Waits for a concurrent drop; then the table is gone, and the catalog must be asked again.
         let Some(relation) = Relation::try_open(entry.leaf, lock) else {
             cache::forget(Some(entry.leaf));
+            let row = catalog::find_namespace(index.root, namespace)?;
+            if row.is_some_and(|row| row.leaf == entry.leaf) {
+                return Ok(None); // dropped behind the catalog's back, event triggers being off
+            }
             continue;
         };
         // Locking read the pending invalidations: is what we went by still so?
@@ -98,26 +102,17 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
     }
 }
 
-/// Opens the leaf of a namespace for writing, creating the namespace if it is not there.
-pub fn open_or_create_leaf(index: &Index, namespace: &str) -> Result<Leaf, Error> {
-    loop {
-        if let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? {
-            return Ok(leaf);
-        }
-        create_namespace(index, namespace)?;
-    }
-}
-
 /// Creates a namespace unless it exists. True if it was created. Concurrent first upserts wait for each other here.
 pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
     if !access::has_privileges(index.root, &[Privilege::Insert]) {
-        return Err(Error::PermissionDenied {
-            name: index.name.clone(),
-        });
+        return Err(denied(index));
     }
     lock_namespace(index, namespace)?;
-    if catalog::find_namespace(index.root, namespace)?.is_some() {
-        return Ok(false);
+    if let Some(row) = catalog::find_namespace(index.root, namespace)? {
+        if relation::owner(row.leaf).is_some() {
+            return Ok(false);
+        }
+        catalog::delete_namespace(&row)?; // its table was dropped while event triggers were off
     }
     partition::create_leaf(index, namespace)?;
     Ok(true)
@@ -135,21 +130,16 @@ pub enum Dropped {
 const COUNTED_PAGES: u32 = 1024;
 
 /// Drops a namespace: its leaf goes whole, in a time that does not depend on its size. Needs DELETE on the root, or on
-/// the leaf.
+/// the leaf, and no row security in between. Rights come before the lock: without them nobody is made to wait.
 pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> {
+    check_may_drop(index, catalog::find_namespace(index.root, namespace)?)?;
     lock_namespace(index, namespace)?;
-    let Some(row) = catalog::find_namespace(index.root, namespace)? else {
+    let row = catalog::find_namespace(index.root, namespace)?;
+    let Some(row) = check_may_drop(index, row)? else {
         return Ok(Dropped::Missing);
     };
-    let privileges = [Privilege::Delete];
-    if !access::has_privileges(index.root, &privileges)
-        && !access::has_privileges(row.leaf, &privileges)
-    {
-        return Err(Error::PermissionDenied {
-            name: index.name.clone(),
-        });
-    }
     let mut records = 0;
+    relation::lock_for_drop(row.leaf);
     if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
         let snapshot = transaction::WriteSnapshot::push();
         records = crate::pg::heap::estimate_count(&relation, snapshot.get(), COUNTED_PAGES);
@@ -160,6 +150,15 @@ pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> 
         catalog::delete_namespace(&row)?;
     }
     Ok(Dropped::Records(records))
+}
+
+fn check_may_drop(index: &Index, row: Option<NamespaceRow>) -> Result<Option<NamespaceRow>, Error> {
+    let leaf = row.as_ref().map(|row| row.leaf);
+    if may(index, leaf, &[Privilege::Delete]) {
+        Ok(row)
+    } else {
+        Err(denied(index))
+    }
 }
 
 /// Creates an index with the caller's rights.
@@ -214,33 +213,83 @@ pub fn drop_index(name: &str) -> Result<(), Error> {
     partition::drop_root(row.index.root)
 }
 
-/// How records of a namespace are reached by the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// The leaf itself: rights were checked and nothing else would make a difference.
-    Direct,
-    /// SQL on the root: PostgreSQL checks rights and applies what is to be applied.
+/// How the records of a namespace are reached by the caller.
+pub enum Reached {
+    /// There is no such namespace.
+    Missing,
+    /// Through the leaf itself: rights were checked and nothing else would make a difference.
+    Direct(Leaf),
+    /// By SQL on the root: PostgreSQL checks rights and applies what is to be applied.
     Sql,
 }
 
-/// How the caller may reach the records of `leaf` with these rights.
-pub fn route(index: &Index, leaf: &Leaf, privileges: &[Privilege]) -> Route {
-    let oid = leaf.relation.oid();
-    let reads = privileges == [Privilege::Select];
-    let usual = leaf.id_index.is_some() && (reads || leaf.relation.is_plain(COLUMNS));
-    let permitted = access::has_privileges(index.root, privileges)
-        || (access::has_privileges(oid, privileges) && !access::has_row_security(oid));
-    if usual && permitted && !access::has_row_security(index.root) {
-        Route::Direct
-    } else {
-        Route::Sql
+/// Reaches a namespace (canonical name) for what needs these rights. Who has none of them on the root, nor on this leaf,
+/// is refused alike whether there is such a namespace or not.
+pub fn reach(
+    index: &Index,
+    namespace: &str,
+    lock: LockMode,
+    privileges: &[Privilege],
+) -> Result<Reached, Error> {
+    let leaf = open_leaf(index, namespace, lock)?;
+    let oid = leaf.as_ref().map(|leaf| leaf.relation.oid());
+    let may_directly = may(index, oid, privileges);
+    if !may_directly && !access::has_some_privileges(index.root, privileges) {
+        return Err(denied(index));
+    }
+    let Some(leaf) = leaf else {
+        return Ok(Reached::Missing);
+    };
+    let plain = privileges == [Privilege::Select]
+        || (leaf.relation.is_plain(COLUMNS) && !relation::has_triggers_or_rules(index.root));
+    if may_directly && plain && leaf.id_index.is_some() {
+        return Ok(Reached::Direct(leaf));
+    }
+    Ok(Reached::Sql) // the leaf's lock stays, so that it is there when the statement comes to it
+}
+
+/// The same for writing, creating the namespace if it is not there.
+pub fn reach_or_create(
+    index: &Index,
+    namespace: &str,
+    privileges: &[Privilege],
+) -> Result<Reached, Error> {
+    loop {
+        match reach(index, namespace, LockMode::RowExclusive, privileges)? {
+            Reached::Missing => create_namespace(index, namespace)?,
+            reached => return Ok(reached),
+        };
     }
 }
 
-/// May the caller see a namespace in a listing?
+/// Has the caller these rights on all records of a namespace: by the root, or by its leaf alone?
+fn may(index: &Index, leaf: Option<Oid>, privileges: &[Privilege]) -> bool {
+    let by_leaf =
+        |leaf| access::has_privileges(leaf, privileges) && !access::has_row_security(leaf);
+    !access::has_row_security(index.root)
+        && (access::has_privileges(index.root, privileges) || leaf.is_some_and(by_leaf))
+}
+
+/// Why the caller has no rights: there are none, or there is no root any more.
+fn denied(index: &Index) -> Error {
+    if relation::owner(index.root).is_none() {
+        return gone(index);
+    }
+    Error::PermissionDenied {
+        name: index.name.clone(),
+    }
+}
+
+fn gone(index: &Index) -> Error {
+    Error::UnknownIndex {
+        name: index.name.clone(),
+    }
+}
+
+/// May the caller see a namespace in a listing? Its records are then counted as far as row security shows them.
 pub fn may_list(index: &Index, row: &NamespaceRow) -> bool {
     access::has_privileges(index.root, &[Privilege::Select])
-        || access::has_privileges(row.leaf, &[Privilege::Select])
+        || may(index, Some(row.leaf), &[Privilege::Select])
 }
 
 fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {

@@ -12,8 +12,9 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
+use super::gone;
 use crate::error::Error;
-use crate::pg::relation::{self, Oid};
+use crate::pg::relation::{self, LockMode, Oid, Relation};
 use crate::pg::{access, extension, transaction};
 use pgrx::Spi;
 use std::ffi::CStr;
@@ -34,6 +35,13 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
         value: String::new(),
         hint: "No schema has been selected to create the index in; set search_path.".into(),
     })?;
+    if schema.starts_with("pg_temp_") {
+        return Err(Error::InvalidArgument {
+            what: "search_path",
+            value: schema,
+            hint: "An index cannot be temporary; put another schema first in search_path.".into(),
+        });
+    }
     let root = format!("{}.{}", quote(&schema), quote(name));
     let vector = format!("{}.vector({dimension})", extension::schema()?);
     // MAIN keeps the vector in the row where it fits, so that one page read gives row and distance; long metadata goes
@@ -90,12 +98,12 @@ pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
     }
 }
 
-/// Quoted name of the bucket a namespace belongs to, made if it is the first there.
+/// Quoted name of the bucket a namespace belongs to, made if it is the first there. The bucket is locked then as creating a
+/// partition of it will, so that it cannot go meanwhile.
 fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Error> {
     let remainder = (transaction::partition_hash(namespace) % BUCKET_COUNT) as i32;
-    let named = |bucket: Oid| relation::qualified_name(bucket).ok_or_else(|| gone(index));
-    if let Some(bucket) = catalog::find_bucket(index.root, remainder)? {
-        return named(bucket);
+    if let Some(bucket) = locked_bucket(index, remainder)? {
+        return Ok(bucket);
     }
     let class = relation::lookup(extension::CATALOG_SCHEMA, catalog::BUCKETS)?;
     let root = index.root.to_u32().to_ne_bytes();
@@ -103,10 +111,10 @@ fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Erro
         class,
         transaction::name_hash(&[&root, &remainder.to_ne_bytes()]),
     );
-    if let Some(bucket) = catalog::find_bucket(index.root, remainder)? {
-        return named(bucket); // made while we waited
+    if let Some(bucket) = locked_bucket(index, remainder)? {
+        return Ok(bucket); // made while we waited
     }
-    let root_name = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
+    let root_name = lock_parent(index.root).ok_or_else(|| gone(index))?;
     let (number_name, bucket_name) = new_name(index, "b")?;
     access::as_role(owner, || {
         run(&format!(
@@ -117,6 +125,17 @@ fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Erro
     let bucket = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     catalog::insert_bucket(index.root, remainder, bucket)?;
     Ok(bucket_name)
+}
+
+fn locked_bucket(index: &Index, remainder: i32) -> Result<Option<String>, Error> {
+    Ok(catalog::find_bucket(index.root, remainder)?.and_then(lock_parent))
+}
+
+/// Locks a table of which a partition is to be made, until the transaction ends; its quoted name, None if it is gone.
+fn lock_parent(parent: Oid) -> Option<String> {
+    // Only the lock: CREATE TABLE refuses while the table is open here.
+    drop(Relation::try_open(parent, LockMode::AccessExclusive)?);
+    relation::qualified_name(parent)
 }
 
 /// An unused name in the data schema: bare and quoted with its schema.
@@ -155,12 +174,6 @@ fn spi<T>(result: Result<T, pgrx::spi::SpiError>) -> Result<T, Error> {
     result.map_err(|error| Error::Corrupted {
         what: error.to_string(),
     })
-}
-
-fn gone(index: &Index) -> Error {
-    Error::UnknownIndex {
-        name: index.name.clone(),
-    }
 }
 
 fn c_string(name: &str) -> std::ffi::CString {

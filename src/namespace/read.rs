@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index, NamespaceRow};
-use super::{Leaf, Route, may_list, open_leaf, route, sql, write::no_id_index};
+use super::{Leaf, Reached, may_list, open_leaf, reach, sql, write::no_id_index};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::heap::{self, Snapshot};
@@ -52,14 +52,18 @@ const ALL: Parts = Parts {
 
 /// The records of these ids, each once, in the order given; ids that are not there are left out.
 pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>, Error> {
-    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
-        return Ok(Vec::new());
-    };
     let mut seen = std::collections::HashSet::new();
     let ids: Vec<&str> = ids.iter().copied().filter(|id| seen.insert(*id)).collect();
-    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
-        return sql::fetch(index, namespace, &ids);
-    }
+    let leaf = match reach(
+        index,
+        namespace,
+        LockMode::AccessShare,
+        &[Privilege::Select],
+    )? {
+        Reached::Missing => return Ok(Vec::new()),
+        Reached::Sql => return sql::fetch(index, namespace, &ids),
+        Reached::Direct(leaf) => leaf,
+    };
     let reader = RecordReader::new(&leaf.relation);
     let mut probe = open_probe(&leaf, namespace)?;
     let mut records = Vec::new();
@@ -80,15 +84,21 @@ pub fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<String>, bool), Error> {
-    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
-        return Ok((Vec::new(), false));
+    let leaf = match reach(
+        index,
+        namespace,
+        LockMode::AccessShare,
+        &[Privilege::Select],
+    )? {
+        Reached::Missing => return Ok((Vec::new(), false)),
+        Reached::Sql => {
+            let mut ids = sql::list(index, namespace, prefix, after, limit.saturating_add(1))?;
+            let more = ids.len() > limit;
+            ids.truncate(limit);
+            return Ok((ids, more));
+        }
+        Reached::Direct(leaf) => leaf,
     };
-    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
-        let mut ids = sql::list(index, namespace, prefix, after, limit.saturating_add(1))?;
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        return Ok((ids, more));
-    }
     let reader = RecordReader::new(&leaf.relation);
     let mut probe = open_probe(&leaf, namespace)?;
     let (from, inclusive) = match after {

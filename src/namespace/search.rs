@@ -6,7 +6,7 @@
 
 use super::catalog::Index;
 use super::read::{Parts, Record};
-use super::{Leaf, Route, open_leaf, route, sql};
+use super::{Leaf, Reached, reach, sql};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::topk::TopK;
@@ -78,12 +78,16 @@ struct Candidate {
 
 /// The best records of a namespace, best first; none if there is no such namespace.
 pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
-    let Some(leaf) = open_leaf(index, namespace, LockMode::AccessShare)? else {
-        return Ok(Vec::new());
+    let leaf = match reach(
+        index,
+        namespace,
+        LockMode::AccessShare,
+        &[Privilege::Select],
+    )? {
+        Reached::Missing => return Ok(Vec::new()),
+        Reached::Sql => return sql::top_k(index, namespace, query),
+        Reached::Direct(leaf) => leaf,
     };
-    if route(index, &leaf, &[Privilege::Select]) == Route::Sql {
-        return sql::top_k(index, namespace, query);
-    }
     let snapshot = Snapshot::active();
     let reader = RecordReader::new(&leaf.relation);
     let best = scan(&leaf, snapshot, &reader, query)?;

@@ -1,5 +1,6 @@
 //! The same operations as statements on the root table, with the caller's rights: the way taken where row security,
 //! triggers, constraints, further columns or rights on single columns play a part. PostgreSQL plans and checks all of it.
+//! Every name and operator is qualified: the caller's search path decides nothing.
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
@@ -53,14 +54,14 @@ pub fn update(
 ) -> Result<u64, Error> {
     let (root, vector_type) = (root(index)?, vector_type()?);
     let select = format!(
-        "SELECT id::pg_catalog.text, NULL::{vector_type}, metadata FROM {root} WHERE namespace = $1 AND id = $2 FOR NO KEY UPDATE"
+        "SELECT id::pg_catalog.text, NULL::{vector_type}, metadata FROM {root} WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE"
     );
     let Some(old) = query_records_mut(&select, &[namespace.into(), id.into()])?.pop() else {
         return Ok(0);
     };
     let metadata = merge_metadata(old.metadata.as_deref(), set_metadata)?;
     let statement = format!(
-        "UPDATE {root} SET \"values\" = COALESCE($3, \"values\"), metadata = $4 WHERE namespace = $1 AND id = $2"
+        "UPDATE {root} SET \"values\" = COALESCE($3, \"values\"), metadata = $4 WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2"
     );
     let values = vector.map(VectorOut::from_slice);
     let metadata = metadata.map(|payload| JsonbOut::from_payload(&payload));
@@ -73,7 +74,7 @@ pub fn update(
 /// Deletes the records of these ids.
 pub fn delete(index: &Index, namespace: &str, ids: &[&str]) -> Result<u64, Error> {
     let statement = format!(
-        "DELETE FROM {} WHERE namespace = $1 AND id = ANY ($2)",
+        "DELETE FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2)",
         root(index)?
     );
     execute(&statement, &[namespace.into(), owned(ids).into()])
@@ -81,14 +82,17 @@ pub fn delete(index: &Index, namespace: &str, ids: &[&str]) -> Result<u64, Error
 
 /// Deletes every record the caller may delete; the namespace stays.
 pub fn delete_all(index: &Index, namespace: &str) -> Result<u64, Error> {
-    let statement = format!("DELETE FROM {} WHERE namespace = $1", root(index)?);
+    let statement = format!(
+        "DELETE FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1",
+        root(index)?
+    );
     execute(&statement, &[namespace.into()])
 }
 
 /// The records of these ids, in the order of `ids`.
 pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>, Error> {
     let statement = format!(
-        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace = $1 AND id = ANY ($2)",
+        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2)",
         root(index)?
     );
     let mut records = query_records(&statement, &[namespace.into(), owned(ids).into()])?;
@@ -105,7 +109,7 @@ pub fn list(
     limit: usize,
 ) -> Result<Vec<String>, Error> {
     let statement = format!(
-        "SELECT id::pg_catalog.text, NULL::{}, NULL::pg_catalog.jsonb FROM {} WHERE namespace = $1 AND pg_catalog.starts_with(id, $2)
+        "SELECT id::pg_catalog.text, NULL::{}, NULL::pg_catalog.jsonb FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND pg_catalog.starts_with(id, $2)
             AND ($3::pg_catalog.text IS NULL OR id OPERATOR(pg_catalog.>) $3 COLLATE pg_catalog.\"C\")
           ORDER BY id LIMIT $4",
         vector_type()?,
@@ -122,7 +126,7 @@ pub fn list(
 /// Records the caller may see.
 pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
     let statement = format!(
-        "SELECT pg_catalog.count(*) FROM {} WHERE namespace = $1",
+        "SELECT pg_catalog.count(*) FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1",
         root(index)?
     );
     let rows: Option<i64> = spi(Spi::get_one_with_args(&statement, &[namespace.into()]))?;
@@ -138,7 +142,7 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
         None => String::new(),
     };
     let statement = format!(
-        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace = $1 AND \"values\" IS NOT NULL {filter}
+        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND \"values\" IS NOT NULL {filter}
           ORDER BY \"values\" OPERATOR({schema}.{operator}) $2, id LIMIT $3",
         root(index)?
     );

@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
-use super::{Leaf, Route, open_leaf, open_or_create_leaf, route, sql};
+use super::{Leaf, Reached, reach, reach_or_create, sql};
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::access::Privilege;
 use crate::pg::json::JsonbOut;
-use crate::pg::leaf::RecordReader;
+use crate::pg::leaf::{RecordReader, StoredRecord};
 use crate::pg::probe::Probe;
 use crate::pg::relation::LockMode;
 use crate::pg::transaction::{self, WriteSnapshot};
@@ -39,10 +39,7 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         return Ok(0);
     }
     let records = last_of_each_id(records);
-    let leaf = open_or_create_leaf(index, namespace)?;
-    if route(index, &leaf, &UPSERT) == Route::Sql {
-        sql::upsert(index, namespace, &records)?;
-    } else {
+    if let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? {
         let snapshot = WriteSnapshot::push();
         leaf.relation.check_replica_identity();
         let mut writer = open_writer(&leaf, namespace, &snapshot)?;
@@ -51,6 +48,8 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         writer.finish();
         drop(snapshot);
         transaction::increment_command();
+    } else {
+        sql::upsert(index, namespace, &records)?;
     }
     Ok(records.len() as u64)
 }
@@ -71,12 +70,11 @@ pub fn update(
     vector: Option<&[f32]>,
     set_metadata: Option<&JsonbOut>,
 ) -> Result<u64, Error> {
-    let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? else {
-        return Ok(0);
+    let leaf = match reach(index, namespace, LockMode::RowExclusive, &UPDATE)? {
+        Reached::Missing => return Ok(0),
+        Reached::Sql => return sql::update(index, namespace, id, vector, set_metadata),
+        Reached::Direct(leaf) => leaf,
     };
-    if route(index, &leaf, &UPDATE) == Route::Sql {
-        return sql::update(index, namespace, id, vector, set_metadata);
-    }
     let snapshot = WriteSnapshot::push();
     leaf.relation.check_replica_identity();
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
@@ -86,12 +84,16 @@ pub fn update(
         None => 0,
         Some(tid) => {
             let outcome = writer.update(tid, |row| {
-                buffers.fill(&reader, row, vector, set_metadata)?;
-                Ok(NewRecord {
+                let stored = reader.read(row)?;
+                if stored.id != id {
+                    return Ok(None); // renamed by a concurrent UPDATE
+                }
+                buffers.fill(&stored, vector, set_metadata)?;
+                Ok(Some(NewRecord {
                     id,
                     values: buffers.values.as_deref(),
                     metadata: buffers.metadata.as_deref(),
-                })
+                }))
             })?;
             u64::from(outcome == Outcome::Done)
         }
@@ -112,12 +114,10 @@ struct Buffers {
 impl Buffers {
     fn fill(
         &mut self,
-        reader: &RecordReader,
-        row: &[u8],
+        stored: &StoredRecord<'_>,
         vector: Option<&[f32]>,
         set_metadata: Option<&JsonbOut>,
     ) -> Result<(), Error> {
-        let stored = reader.read(row)?;
         self.values = match vector {
             Some(vector) => Some(vector.to_vec()),
             None => stored.with_values(<[f32]>::to_vec)?,
@@ -145,20 +145,21 @@ pub fn merge_metadata(
 pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64, Error> {
     ids.sort_unstable();
     ids.dedup();
-    let Some(leaf) = open_leaf(index, namespace, LockMode::RowExclusive)? else {
-        return Ok(0);
+    let leaf = match reach(index, namespace, LockMode::RowExclusive, &DELETE)? {
+        Reached::Missing => return Ok(0),
+        Reached::Sql => return sql::delete(index, namespace, &ids),
+        Reached::Direct(leaf) => leaf,
     };
-    if route(index, &leaf, &DELETE) == Route::Sql {
-        return sql::delete(index, namespace, &ids);
-    }
     let snapshot = WriteSnapshot::push();
     leaf.relation.check_replica_identity();
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    let reader = RecordReader::new(&leaf.relation);
     let mut deleted = 0;
     for id in ids {
         pgrx::check_for_interrupts!();
         if let Some(tid) = find(&leaf, namespace, id, &snapshot)? {
-            deleted += u64::from(writer.delete(tid)? == Outcome::Done);
+            let outcome = writer.delete(tid, |row| Ok(reader.read(row)?.id == id))?;
+            deleted += u64::from(outcome == Outcome::Done);
         }
     }
     writer.finish();

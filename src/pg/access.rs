@@ -31,12 +31,36 @@ pub fn current_user() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Has the caller every one of these rights on the whole table?
+/// Has the caller every one of these rights on the whole table? No, if it was dropped meanwhile.
 pub fn has_privileges(table: Oid, privileges: &[Privilege]) -> bool {
     let user = current_user();
-    // SAFETY: pg_class_aclcheck answers for any OID; a missing relation raises an error.
-    privileges.iter().all(|privilege| unsafe {
-        pg_sys::pg_class_aclcheck(table, user, privilege.raw()) == pg_sys::AclResult::ACLCHECK_OK
+    privileges.iter().all(|privilege| {
+        let mut is_missing = false;
+        // SAFETY: answers for any OID; with is_missing a dropped relation is no error.
+        let result = unsafe {
+            pg_sys::pg_class_aclcheck_ext(table, user, privilege.raw(), &raw mut is_missing)
+        };
+        result == pg_sys::AclResult::ACLCHECK_OK
+    })
+}
+
+/// Has the caller each of these rights on the table or on one of its columns? Who has not is told nothing about its rows.
+pub fn has_some_privileges(table: Oid, privileges: &[Privilege]) -> bool {
+    if super::relation::owner(table).is_none() {
+        return false;
+    }
+    let user = current_user();
+    privileges.iter().all(|privilege| {
+        has_privileges(table, &[*privilege])
+            // SAFETY: the relation is there, as its owner was found.
+            || unsafe {
+                pg_sys::pg_attribute_aclcheck_all(
+                    table,
+                    user,
+                    privilege.raw(),
+                    pg_sys::AclMaskHow::ACLMASK_ANY,
+                ) == pg_sys::AclResult::ACLCHECK_OK
+            }
     })
 }
 

@@ -177,8 +177,46 @@ pub fn find(schema: &CStr, name: &CStr) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+unsafe extern "C-unwind" {
+    /// catalog/partition.c; not in the bindings.
+    fn get_partition_parent(partition: Oid, even_if_detached: bool) -> Oid;
+}
+
+/// Locks a partition and its parent as DROP TABLE will, waiting for neither while holding the other: statements on the
+/// root come parent first, the extension's functions leaf first, and either way round would deadlock with one of them.
+#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+pub fn lock_for_drop(partition: Oid) {
+    let lock = LockMode::AccessExclusive.raw();
+    // SAFETY: locking takes any OID; a parent is looked up only of a partition, whose row the same call checks.
+    unsafe {
+        loop {
+            pgrx::check_for_interrupts!();
+            pg_sys::LockRelationOid(partition, lock);
+            if class_row(partition, |row| row.relispartition) != Some(true) {
+                return; // gone meanwhile, or detached
+            }
+            let parent =
+                pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(partition, true));
+            if pg_sys::ConditionalLockRelationOid(parent, lock) {
+                return;
+            }
+            pg_sys::UnlockRelationOid(partition, lock);
+            pg_sys::LockRelationOid(parent, lock);
+            if pg_sys::ConditionalLockRelationOid(partition, lock) {
+                return;
+            }
+            pg_sys::UnlockRelationOid(parent, lock);
+        }
+    }
+}
+
 /// Owner of a relation, None if it is gone.
 pub fn owner(relation: Oid) -> Option<Oid> {
+    class_row(relation, |row| row.relowner)
+}
+
+/// Something of a relation's row in pg_class, None if it is gone.
+fn class_row<T>(relation: Oid, read: impl FnOnce(&pg_sys::FormData_pg_class) -> T) -> Option<T> {
     // SAFETY: a syscache tuple is valid until released; pg_class rows have Form_pg_class's layout.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(
@@ -188,11 +226,16 @@ pub fn owner(relation: Oid) -> Option<Oid> {
         if tuple.is_null() {
             return None;
         }
-        let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
-        let owner = (*row).relowner;
+        let found = read(&*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>());
         pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
+        Some(found)
     }
+}
+
+/// Has the relation triggers or rules of its own, statement-level triggers included? True also for some time after the
+/// last was dropped (until VACUUM looks).
+pub fn has_triggers_or_rules(relation: Oid) -> bool {
+    class_row(relation, |row| row.relhastriggers || row.relhasrules).unwrap_or(false)
 }
 
 /// `schema.name` of a relation, quoted for SQL. None if it is gone.

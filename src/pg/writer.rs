@@ -60,7 +60,9 @@ impl<'r> Writer<'r> {
             let result_relation =
                 pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*result_relation).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(result_relation, relation.raw(), 1, std::ptr::null_mut(), 0);
+            // No range table index: there is no range table, in which an update that is not HOT would look up the
+            // updated columns. Without one PostgreSQL takes every index for unchanged, which they are.
+            pg_sys::InitResultRelInfo(result_relation, relation.raw(), 0, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(result_relation, true);
             Writer {
                 relation,
@@ -122,23 +124,19 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Locks the row at `tid` in its newest version and shows its bytes to `change`, which answers the new record.
+    /// Locks the row at `tid` in its newest version and shows its bytes to `change`, which answers the new record, or
+    /// None if the newest version is no longer the record that was looked for.
     pub fn update<'n>(
         &mut self,
         tid: Tid,
-        change: impl FnOnce(&[u8]) -> Result<NewRecord<'n>, Error>,
+        change: impl FnOnce(&[u8]) -> Result<Option<NewRecord<'n>>, Error>,
     ) -> Result<Outcome, Error> {
         let outcome = self.lock(tid.to_raw(), true)?;
         if outcome != Outcome::Done {
             return Ok(outcome);
         }
-        // SAFETY: `lock` stored the locked version in old_slot, which keeps its page pinned.
-        let record = unsafe {
-            let mut should_free = false;
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.old_slot, false, &raw mut should_free);
-            let bytes =
-                std::slice::from_raw_parts((*tuple).t_data.cast::<u8>(), (*tuple).t_len as usize);
-            change(bytes)?
+        let Some(record) = change(self.locked_row())? else {
+            return Ok(Outcome::Missing);
         };
         self.fill_slot(record);
         // SAFETY: old_slot holds the locked version.
@@ -147,18 +145,33 @@ impl<'r> Writer<'r> {
         Ok(Outcome::Done)
     }
 
-    /// Deletes the row at `tid`, or the newest version of it.
-    pub fn delete(&mut self, tid: Tid) -> Result<Outcome, Error> {
+    /// Deletes the row at `tid`, or the newest version of it if `still_it` says of its bytes that it is the same record.
+    pub fn delete(
+        &mut self,
+        tid: Tid,
+        still_it: impl Fn(&[u8]) -> Result<bool, Error>,
+    ) -> Result<Outcome, Error> {
         let mut tid = tid.to_raw();
         loop {
             match self.delete_version(tid)? {
                 Outcome::Changed => match self.lock(tid, true)? {
+                    Outcome::Done if !still_it(self.locked_row())? => return Ok(Outcome::Missing),
                     // SAFETY: `lock` stored the newest version in old_slot.
                     Outcome::Done => tid = unsafe { (*self.old_slot).tts_tid },
                     other => return Ok(other),
                 },
                 other => return Ok(other),
             }
+        }
+    }
+
+    /// The bytes of the row version [`Writer::lock`] has locked.
+    fn locked_row(&self) -> &[u8] {
+        // SAFETY: `lock` stored the version in old_slot, which keeps its page pinned until it is cleared.
+        unsafe {
+            let mut should_free = false;
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.old_slot, false, &raw mut should_free);
+            std::slice::from_raw_parts((*tuple).t_data.cast::<u8>(), (*tuple).t_len as usize)
         }
     }
 
