@@ -1,6 +1,6 @@
 //! A leaf's columns, and reading a record out of its row's bytes.
 
-use super::relation::Relation;
+use super::relation::{Oid, Relation};
 use super::tuple::{Attribute, TupleLayout, payload};
 use super::vector_datum::{self, Stored};
 use crate::error::Error;
@@ -17,10 +17,25 @@ pub const COLUMNS: i16 = 4;
 
 const NAMES: [&CStr; COLUMNS as usize] = [c"namespace", c"id", c"values", c"metadata"];
 
-/// Has the relation a leaf's columns at a leaf's places? Others may follow.
-pub fn has_leaf_columns(relation: &Relation) -> bool {
-    relation.column_count() >= COLUMNS
-        && (1..=COLUMNS).all(|number| relation.column(NAMES[number as usize - 1]) == Some(number))
+/// Is the table made as leaves are, so that its rows may be read and written by their bytes: a heap with the columns at
+/// their places and of their types? Others may follow. An owner can ALTER any of it.
+pub fn is_leaf(relation: &Relation) -> bool {
+    let types = [
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        vector_datum::type_oid(),
+        pg_sys::JSONBOID,
+    ];
+    let fits = |number: i16| {
+        let attribute = relation.attribute(number);
+        let at = number as usize - 1;
+        // SAFETY: a syscache lookup of an attribute's type; domains answer the type they are over.
+        let base = unsafe { pg_sys::getBaseType(attribute.atttypid) };
+        let collates =
+            base != pg_sys::TEXTOID || attribute.attcollation == Oid::from(pg_sys::C_COLLATION_OID);
+        relation.column(NAMES[at]) == Some(number) && base == types[at] && collates
+    };
+    relation.is_heap() && relation.column_count() >= COLUMNS && (1..=COLUMNS).all(fits)
 }
 
 /// Reads records out of the rows of one leaf.

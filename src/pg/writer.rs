@@ -40,6 +40,7 @@ pub struct Writer<'r> {
     arbiters: *mut pg_sys::List,
     new_slot: *mut pg_sys::TupleTableSlot,
     old_slot: *mut pg_sys::TupleTableSlot,
+    /// Of a batch; NULL for single records, which shall not go through a ring of buffers.
     bulk: pg_sys::BulkInsertState,
     command: pg_sys::CommandId,
 }
@@ -73,7 +74,7 @@ impl<'r> Writer<'r> {
                 arbiters: pg_sys::lappend_oid(std::ptr::null_mut(), id_index),
                 new_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
                 old_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
-                bulk: pg_sys::GetBulkInsertState(),
+                bulk: std::ptr::null_mut(),
                 command: pg_sys::GetCurrentCommandId(true),
             }
         }
@@ -83,7 +84,9 @@ impl<'r> Writer<'r> {
     pub fn finish(self) {
         // SAFETY: made in `open`, used by nobody else, and given up with `self`.
         unsafe {
-            pg_sys::FreeBulkInsertState(self.bulk);
+            if !self.bulk.is_null() {
+                pg_sys::FreeBulkInsertState(self.bulk);
+            }
             pg_sys::ExecDropSingleTupleTableSlot(self.new_slot);
             pg_sys::ExecDropSingleTupleTableSlot(self.old_slot);
             pg_sys::ExecCloseIndices(self.result_relation);
@@ -422,6 +425,19 @@ fn outcome(result: pg_sys::TM_Result::Type) -> Result<Outcome, Error> {
     }
 }
 
+/// Is the key a text in ascending C order?
+///
+/// # Safety
+/// `index` must be an open index with more than `key` key columns.
+unsafe fn is_plain_text_key(index: pg_sys::Relation, key: usize) -> bool {
+    // SAFETY: the caller's contract; these arrays have an element for each key column.
+    unsafe {
+        *(*index).rd_opcintype.add(key) == pg_sys::TEXTOID
+            && *(*index).rd_indcollation.add(key) == Oid::from(pg_sys::C_COLLATION_OID)
+            && *(*index).rd_indoption.add(key) == 0
+    }
+}
+
 /// The unique index on exactly (namespace, id) of a leaf, if it is there.
 pub fn id_index(relation: &Relation) -> Option<Oid> {
     // SAFETY: the list is ours to read; each index is opened before its pg_index row is looked at.
@@ -443,6 +459,7 @@ pub fn id_index(relation: &Relation) -> Option<Oid> {
                     && form.indimmediate
                     && form.indnatts == 2
                     && keys == [NAMESPACE, ID]
+                    && (0..2).all(|key| is_plain_text_key(index, key))
                     && (*index).rd_indexprs.is_null()
                     && (*index).rd_indpred.is_null();
                 pg_sys::index_close(index, LockMode::AccessShare.raw());

@@ -5,8 +5,9 @@ use super::{Snapshot, Tid};
 use crate::pg::relation::Relation;
 use pgrx::pg_sys;
 
-/// Rows a page can hold (MaxHeapTuplesPerPage: (8192 - 24) / (24 + 4) with MAXALIGN).
-pub const MAX_TUPLES: usize = 291;
+/// Rows a page can hold (MaxHeapTuplesPerPage in access/htup_details.h): a header of 24 bytes and a line pointer each.
+pub const MAX_TUPLES: usize =
+    (pg_sys::BLCKSZ as usize - 24) / (24 + size_of::<pg_sys::ItemIdData>());
 
 unsafe extern "C-unwind" {
     /// storage/lmgr/predicate.c; not in the bindings.

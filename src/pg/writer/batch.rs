@@ -7,7 +7,7 @@
 //! as with any unique index. Ids that are there already are left to [`Writer::upsert`] when the lock is gone: replacing
 //! may wait for a row, and no lock is held over a wait.
 
-use super::{NewRecord, Writer, clear_slot, table_am};
+use super::{NewRecord, Writer, clear_slot, per_tuple_context, table_am};
 use crate::error::Error;
 use crate::pg::compat;
 use crate::pg::heap::Snapshot;
@@ -66,6 +66,10 @@ impl Writer<'_> {
             let mut slots: Vec<_> = (0..SLOTS.min(records.len()))
                 .map(|_| pg_sys::table_slot_create(self.relation.raw(), std::ptr::null_mut()))
                 .collect();
+            if self.bulk.is_null() {
+                self.bulk = pg_sys::GetBulkInsertState();
+            }
+            let row_memory = (*per_tuple_context(self.estate)).ecxt_per_tuple_memory;
             let insert = table_am(self.relation)
                 .multi_insert
                 .expect("multi_insert is set");
@@ -76,9 +80,12 @@ impl Writer<'_> {
                 }
                 let (relation, command, bulk) = (self.relation.raw(), self.command, self.bulk);
                 let (rows, count) = (slots.as_mut_ptr(), chunk.len() as i32);
+                // It allocates in the current context and frees little.
+                let previous = pg_sys::MemoryContextSwitchTo(row_memory);
                 pg_sys::ffi::pg_guard_ffi_boundary(|| {
                     insert(relation, rows, count, command, 0, bulk)
                 });
+                pg_sys::MemoryContextSwitchTo(previous);
                 for slot in &slots[..chunk.len()] {
                     compat::insert_index_tuples(
                         self.result_relation,
