@@ -8,7 +8,9 @@ mod visibility;
 
 use super::relation::Relation;
 use crate::error::Error;
-use page::{PageSource, Pin, item_id, max_offset, page_of, prefetch, tuple_bytes};
+use page::{
+    PageSource, Pin, item_id, max_offset, page_of, prefetch_page, prefetch_tuple, tuple_bytes,
+};
 use pgrx::pg_sys;
 use std::marker::PhantomData;
 use visibility::{MAX_TUPLES, begin_read, visible_offsets};
@@ -74,9 +76,9 @@ impl Snapshot<'_> {
 /// Calls `each` with every row version of `relation` that `snapshot` sees, page by page: its TID and its bytes
 /// (header included). Stops at the first error. Honours interrupts at every page.
 ///
-/// The next page is pinned while one is read, and the first cache lines of its halves are asked for: pages lie scattered
-/// over shared buffers, and the hardware prefetcher follows upwards within 4 KB only. For its sake a page is read from
-/// its last row, which lies lowest, to its first.
+/// While a row is read the next one's cache lines are asked for, and the first lines of the next page, which is pinned
+/// ahead: pages lie scattered over shared buffers, and the hardware prefetcher follows upwards within 4 KB only. For its
+/// sake a page is read from its last row, which lies lowest, to its first.
 pub fn scan(
     relation: &Relation,
     snapshot: Snapshot<'_>,
@@ -102,11 +104,15 @@ pub fn scan(
             serializable,
             &mut offsets,
         );
-        prefetch(ahead);
-        for &offset in offsets[..visible].iter().rev() {
-            // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
-            let tuple = unsafe { tuple_bytes(page_of(&current), offset) };
-            each(Tid { block, offset }, tuple)?;
+        prefetch_page(ahead);
+        // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
+        let tuple_at = |offset: u16| unsafe { tuple_bytes(page_of(&current), offset) };
+        let mut rows = offsets[..visible].iter().rev().copied().peekable();
+        while let Some(offset) = rows.next() {
+            if let Some(&next) = rows.peek() {
+                prefetch_tuple(tuple_at(next));
+            }
+            each(Tid { block, offset }, tuple_at(offset))?;
         }
         block += 1;
     }

@@ -1,7 +1,7 @@
 //! A leaf's columns, and reading a record out of its row's bytes.
 
 use super::relation::{Oid, Relation};
-use super::tuple::{Attribute, TupleLayout, payload};
+use super::tuple::{Attribute, HOFF, INFOMASK, INFOMASK2, NULL_BITMAP, TupleLayout, payload};
 use super::vector_datum::{self, Stored};
 use crate::error::Error;
 use pgrx::pg_sys;
@@ -76,16 +76,57 @@ impl RecordReader {
     }
 
     /// Only the vector of a row: the hot path of a scan.
-    #[inline]
+    #[inline(always)]
     pub fn with_values<T>(
         &self,
         tuple: &[u8],
         scratch: &mut Vec<f32>,
         use_elements: impl FnOnce(&[f32]) -> T,
     ) -> Result<Option<T>, Error> {
+        if let Some(elements) = plain_values(tuple) {
+            return Ok(Some(use_elements(elements)));
+        }
         let [values] = self.layout.read(tuple, [VALUES])?;
         with_elements(values, scratch, use_elements)
     }
+}
+
+/// The vector of a row as nearly all rows are: short namespace and id, none of the three null, the vector inline behind
+/// a four-byte header. None where anything is otherwise. A third of the general walk's time, which was a quarter of a
+/// scan's over rows of 384 dimensions.
+#[inline(always)]
+fn plain_values(tuple: &[u8]) -> Option<&[f32]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    let header = tuple.first_chunk::<{ NULL_BITMAP + 1 }>()?;
+    let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+    let columns = u32::from(word(INFOMASK2)) & pg_sys::HEAP_NATTS_MASK;
+    let has_nulls = u32::from(word(INFOMASK)) & pg_sys::HEAP_HASNULL != 0;
+    if columns < VALUES as u32 || (has_nulls && header[NULL_BITMAP] & 0b111 != 0b111) {
+        return None;
+    }
+    let mut at = header[HOFF] as usize;
+    for _ in NAMESPACE..=ID {
+        // An odd byte is a short value's header and tells its size; 1 announces a value stored elsewhere.
+        let first = *tuple.get(at)?;
+        if first & 1 == 0 || first == 1 {
+            return None;
+        }
+        at += usize::from(first >> 1);
+    }
+    if !at.is_multiple_of(4) {
+        if *tuple.get(at)? != 0 {
+            return None; // not padding: a short header
+        }
+        at = at.next_multiple_of(4);
+    }
+    let start = tuple.get(at..)?;
+    let size = u32::from_ne_bytes(*start.first_chunk()?);
+    if size & 3 != 0 {
+        return None; // short, compressed or stored elsewhere
+    }
+    vector_datum::elements_of_plain(start.get(..(size >> 2) as usize)?).ok()
 }
 
 impl StoredRecord<'_> {

@@ -105,20 +105,33 @@ impl Drop for PageSource<'_> {
     }
 }
 
-/// Asks for the first lines of both halves of a page to come to L2 while another page is being read.
+/// Asks for the first lines of both halves of a page while another is being read.
 #[inline]
-pub fn prefetch(page: *const u8) {
-    #[cfg(target_arch = "x86_64")]
+pub fn prefetch_page(page: *const u8) {
     if !page.is_null() {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         let half = pg_sys::BLCKSZ as usize / 2;
-        for line in (0..4).flat_map(|line| [line * CACHE_LINE, half + line * CACHE_LINE]) {
-            // SAFETY: a prefetch reads nothing and cannot fault; SSE is part of x86-64.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(page.wrapping_add(line).cast()) };
-        }
+        prefetch(page, 4);
+        prefetch(page.wrapping_add(half), 4);
+    }
+}
+
+/// Asks for a tuple's lines, of a long one the first: the prefetcher follows.
+#[inline]
+pub fn prefetch_tuple(tuple: &[u8]) {
+    prefetch(tuple.as_ptr(), (tuple.len() / CACHE_LINE).min(32));
+}
+
+/// Asks for cache lines. Prefetches read nothing and cannot fault, wherever they point.
+#[inline(always)]
+fn prefetch(start: *const u8, lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * CACHE_LINE).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = page; // elsewhere there is no stable intrinsic
+    let _ = (start, lines); // elsewhere there is no stable intrinsic
 }
 
 /// A ring of buffers for tables larger than a quarter of shared buffers, as a sequential scan has (initscan in
