@@ -39,19 +39,18 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         return Ok(0);
     }
     let records = last_of_each_id(records);
-    if let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? {
-        let snapshot = WriteSnapshot::push();
-        leaf.relation.check_replica_identity();
-        let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-        for record in &records {
-            writer.upsert(*record)?;
-        }
-        writer.finish();
-        drop(snapshot);
-        transaction::increment_command();
-    } else {
-        sql::upsert(index, namespace, &records)?;
+    let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? else {
+        return sql::upsert(index, namespace, &records);
+    };
+    let snapshot = WriteSnapshot::push();
+    leaf.relation.check_replica_identity();
+    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    for record in &records {
+        writer.upsert(*record)?;
     }
+    writer.finish();
+    drop(snapshot);
+    transaction::increment_command();
     Ok(records.len() as u64)
 }
 
