@@ -20,19 +20,20 @@ use std::collections::HashMap;
 /// Rows read beyond k: the operator's f32 distances may order near ties otherwise than the exact scores do.
 const SLACK: usize = 32;
 
-/// Inserts or replaces the records one by one.
-pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Result<(), Error> {
+/// Inserts or replaces the records one by one. Answers how many were written: a trigger may keep some out.
+pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Result<u64, Error> {
     let root = root(index)?;
     let statement = format!(
         "INSERT INTO {root} (namespace, id, \"values\", metadata) VALUES ($1, $2, $3, $4)
          ON CONFLICT (namespace, id) DO UPDATE
          SET \"values\" = EXCLUDED.\"values\", metadata = EXCLUDED.metadata"
     );
+    let mut written = 0;
     for record in records {
         pgrx::check_for_interrupts!();
         let values = record.values.map(VectorOut::from_slice);
         let metadata = record.metadata.map(JsonbOut::from_payload);
-        execute(
+        written += execute(
             &statement,
             &[
                 namespace.into(),
@@ -42,7 +43,7 @@ pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Resu
             ],
         )?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Replaces the vector and merges metadata of one record.

@@ -39,18 +39,17 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         return Ok(0);
     }
     let records = last_of_each_id(records);
-    if let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? {
-        let snapshot = WriteSnapshot::push();
-        leaf.relation.check_replica_identity(true);
-        let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-        let id_index = leaf.id_index.ok_or_else(no_id_index)?;
-        writer.upsert_all(namespace, id_index, &records)?;
-        writer.finish();
-        drop(snapshot);
-        transaction::increment_command();
-    } else {
-        sql::upsert(index, namespace, &records)?;
-    }
+    let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? else {
+        return sql::upsert(index, namespace, &records);
+    };
+    let snapshot = WriteSnapshot::push();
+    leaf.relation.check_replica_identity(true);
+    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+    writer.upsert_all(namespace, id_index, &records)?;
+    writer.finish();
+    drop(snapshot);
+    transaction::increment_command();
     Ok(records.len() as u64)
 }
 

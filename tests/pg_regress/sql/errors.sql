@@ -97,6 +97,64 @@ SELECT pc_delete('errors', 't', ARRAY['A'], delete_all => true);
 SELECT pc_fetch('errors', 't', NULL);
 \echo :LAST_ERROR_SQLSTATE
 
+SELECT pc_upsert('errors', 't', '7');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', NULL::jsonb);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', '[{"id": 7, "values": [1, 2]}]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', '[{"id": "A", "values": "[1,2]"}]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', '[{"id": "A", "values": []}]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', '[{"id": "A", "values": [1, 2], "sparse_values": {"indices": [1], "values": [1]}}]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', 'A', '[1;2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', 'A', '[1,NaN]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', 'A', '[1,2]', '{');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', NULL, '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', NULL::text[], ARRAY['[1,2]']::vector[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', ARRAY['A'], NULL::vector[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', ARRAY['A', 'B'], ARRAY['[1,2]', NULL]::vector[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', ARRAY['A', 'B'], ARRAY[['[1,2]', '[1,2]']]::vector[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', ARRAY['A', 'B'], ARRAY['[1,2]', '[1,2]']::vector[], ARRAY['{}']::jsonb[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 't', ARRAY['A', 'B'], ARRAY['[1,2]', '[1,2]']::vector[], ARRAY[NULL, '{"x": null}']::jsonb[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', NULL, 'A', '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert(NULL, 't', 'A', '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('none', 't', 'A', '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', NULL, vector => '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', 'A', vector => '[0,0]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', 'A', set_metadata => '[]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_upsert('errors', 'large', 'A', '[1,2]', jsonb_build_object('x', repeat('y', 40000))::text) AS written;
+SELECT pc_update('errors', 'large', 'A', set_metadata => jsonb_build_object('z', repeat('y', 40000)));
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', ARRAY['A', NULL]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete(NULL, 't', ARRAY['A']);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch('errors', 't', ARRAY['A', NULL]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_list('errors', 't', "limit" => -1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_list('errors', 't', pagination_token => '');
+\echo :LAST_ERROR_SQLSTATE
+
 -- queries
 SELECT pc_query('none', 't', '[1,2]');
 \echo :LAST_ERROR_SQLSTATE
@@ -120,6 +178,45 @@ SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": null}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pc_query('errors', 't', '[1,2]', filter => '[]');
 \echo :LAST_ERROR_SQLSTATE
+
+SELECT pc_query('errors', 't', '[1,2]', top_k => NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_query('errors', 't', id => '');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_query('errors', NULL, '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_query_json('errors', 'none', '[1,2,3]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": {"y": 1}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": ["y"]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_matches('{}', NULL);
+\echo :LAST_ERROR_SQLSTATE
+
+-- the rest of indexes
+SELECT pc_create_index(NULL, 2);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_create_index('other', 2, metric => NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_create_index('other', 2, spec => NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_create_index('other', 2, tags => '{"a": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_create_index('other', 2, tags => jsonb_build_object('a', repeat('b', 121)));
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_configure_index('errors', deletion_protection => 'off');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_configure_index('none');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete_index('none');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_describe_index_stats('none');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete_namespace('none', 't');
+\echo :LAST_ERROR_SQLSTATE
+SELECT name, tags, deletion_protection FROM pc_list_indexes();
+SELECT name, record_count FROM pc_list_namespaces('errors');
 
 -- nothing was written, and nothing by a transaction that may not
 SELECT id, values, metadata FROM pc_fetch('errors', 't', ARRAY['A', 'B']);

@@ -27,6 +27,23 @@ SELECT tableoid::regclass = (pc_describe_namespace('spaces', 'b2') ->> 'relation
 FROM spaces WHERE namespace = 'b2' AND id = '2';
 SELECT count(DISTINCT relation) AS relations FROM pc_list_namespaces('spaces');
 
+-- SQL on the root looks into that table alone
+DO $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE $q$EXPLAIN (FORMAT JSON) SELECT id FROM spaces WHERE namespace = 'b2'$q$ INTO plan;
+    RAISE WARNING '% table', (SELECT count(*) FROM regexp_matches(plan::text, '"Relation Name"', 'g'));
+END
+$$;
+-- and no leaf has a constraint, nor a row of another tenant
+SELECT count(*) AS constraints FROM pg_constraint WHERE conrelid IN (SELECT relid FROM pg_partition_tree('spaces'));
+SELECT count(*) AS strays FROM spaces s JOIN conifer.namespaces n ON n.leaf = s.tableoid WHERE s.namespace <> n.namespace;
+-- a token from before the prefix begins at the prefix, one from behind it ends the list
+SELECT name FROM pc_list_namespaces('spaces', prefix => 'b', pagination_token => 'Qg');
+SELECT name FROM pc_list_namespaces('spaces', prefix => 'b', pagination_token => 'eg');
+SELECT name FROM pc_list_namespaces('spaces', prefix => 'none');
+
 -- the three ways out
 SELECT pc_delete('spaces', 'b2', delete_all => true);
 SELECT pc_delete_namespace('spaces', 'b');
@@ -48,4 +65,23 @@ SELECT name, record_count FROM pc_list_namespaces('spaces');
 ROLLBACK;
 SELECT name, record_count FROM pc_list_namespaces('spaces');
 SELECT id FROM pc_list('spaces', 'b2');
+
+-- a table dropped without the event trigger leaves no loop behind: the namespace is gone, and can be made again
+DO $$ BEGIN
+    ALTER EVENT TRIGGER conifer_forget_dropped DISABLE;
+    EXECUTE format('DROP TABLE %s', pc_describe_namespace('spaces', 'b2') ->> 'relation');
+    ALTER EVENT TRIGGER conifer_forget_dropped ENABLE ALWAYS;
+END $$;
+SELECT id FROM pc_list('spaces', 'b2');
+SELECT pc_delete('spaces', 'b2', ARRAY['3']);
+SELECT pc_describe_namespace('spaces', 'b2');
+SELECT name FROM pc_list_namespaces('spaces', 'b');
+SELECT pc_upsert('spaces', 'b2', id => '5', vector => '[1,0]');
+SELECT id FROM pc_list('spaces', 'b2');
+-- under session_replication_role = replica the trigger fires as ever
+DO $$ BEGIN
+    SET LOCAL session_replication_role = replica;
+    EXECUTE format('DROP TABLE %s', pc_describe_namespace('spaces', 'b2') ->> 'relation');
+END $$;
+SELECT count(*) AS rows FROM conifer.namespaces WHERE namespace = 'b2';
 SELECT pc_delete_index('spaces');
