@@ -9,6 +9,7 @@ mod cache;
 pub mod catalog;
 mod partition;
 pub mod read;
+pub mod record;
 pub mod search;
 pub mod sql;
 pub mod write;
@@ -42,14 +43,21 @@ pub fn index_row(name: &str) -> Result<IndexRow, Error> {
     catalog::find_index(name)?.ok_or_else(|| Error::UnknownIndex { name: name.into() })
 }
 
-/// A namespace's open leaf.
+/// A namespace's open leaf, whatever has been made of it.
+struct OpenLeaf {
+    relation: Relation,
+    /// Its unique (namespace, id) index, if it is as leaves are made.
+    id_index: Option<Oid>,
+}
+
+/// A namespace's open leaf as leaves are made: to be read and written directly.
 pub struct Leaf {
     pub relation: Relation,
-    pub id_index: Option<Oid>,
+    pub id_index: Oid,
 }
 
 /// Opens the leaf of a namespace (canonical name); None if there is no such namespace.
-pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Leaf>, Error> {
+fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<OpenLeaf>, Error> {
     loop {
         let entry = match cache::leaf(index.root, namespace) {
             Some(entry) => entry,
@@ -97,7 +105,7 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
             }
         };
         if entry.leaf == relation.oid() {
-            return Ok(Some(Leaf {
+            return Ok(Some(OpenLeaf {
                 relation,
                 id_index: entry.id_index,
             }));
@@ -250,10 +258,14 @@ pub fn reach(
     };
     let plain = privileges == [Privilege::Select]
         || (leaf.relation.is_plain(COLUMNS) && !relation::has_triggers_or_rules(index.root));
-    if may_directly && plain && leaf.id_index.is_some() && !transaction::snapshots_expire() {
-        return Ok(Reached::Direct(leaf));
+    match leaf.id_index {
+        Some(id_index) if may_directly && plain && !transaction::snapshots_expire() => {
+            let relation = leaf.relation;
+            Ok(Reached::Direct(Leaf { relation, id_index }))
+        }
+        // The leaf's lock stays, so that it is there when the statement comes to it.
+        _ => Ok(Reached::Sql),
     }
-    Ok(Reached::Sql) // the leaf's lock stays, so that it is there when the statement comes to it
 }
 
 /// The same for writing, creating the namespace if it is not there.

@@ -2,48 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index, NamespaceRow};
-use super::{Leaf, Reached, may_list, open_leaf, reach, sql, write::no_id_index};
+use super::record::{Parts, Record};
+use super::{Leaf, Reached, may_list, open_leaf, reach, sql};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::heap::{self, Snapshot};
-use crate::pg::leaf::{self, RecordReader, StoredRecord};
+use crate::pg::leaf::{self, RecordReader};
 use crate::pg::probe::Probe;
 use crate::pg::relation::{LockMode, Relation};
-
-/// A record read, in memory of our own: rows of a set-returning function outlive the memory they were read in.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Record {
-    pub id: String,
-    pub values: Option<Vec<f32>>,
-    /// Bytes of a jsonb value behind its header.
-    pub metadata: Option<Vec<u8>>,
-}
-
-/// Which parts of a record to read besides its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
-    pub values: bool,
-    pub metadata: bool,
-}
-
-impl Record {
-    /// Copies the parts asked for out of a stored row.
-    pub fn from_stored(stored: &StoredRecord<'_>, parts: Parts) -> Result<Record, Error> {
-        Ok(Record {
-            id: stored.id.to_owned(),
-            values: if parts.values {
-                stored.with_values(<[f32]>::to_vec)?
-            } else {
-                None
-            },
-            metadata: if parts.metadata {
-                stored.with_metadata(|payload| payload.map(<[u8]>::to_vec))
-            } else {
-                None
-            },
-        })
-    }
-}
 
 const ALL: Parts = Parts {
     values: true,
@@ -125,11 +91,10 @@ pub fn list(
 }
 
 fn open_probe<'l>(leaf: &'l Leaf, namespace: &str) -> Result<Probe<'l>, Error> {
-    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
     Ok(Probe::open(
         &leaf.relation,
         namespace,
-        id_index,
+        leaf.id_index,
         Snapshot::active(),
     ))
 }

@@ -5,66 +5,16 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
-use super::read::{Parts, Record};
+use super::record::{Match, Query, Rank, Record};
 use super::{Leaf, Reached, reach, sql};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::topk::TopK;
-use crate::metric::Scorer;
 use crate::pg::access::Privilege;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::leaf::RecordReader;
 use crate::pg::relation::LockMode;
 use crate::record::jsonb;
-use std::cmp::Ordering;
-
-/// A search.
-pub struct Query<'a> {
-    pub scorer: Scorer,
-    pub k: usize,
-    pub filter: Option<&'a Filter>,
-    /// The same as JSON, for SQL.
-    pub filter_text: Option<&'a str>,
-    /// What to read of the records found.
-    pub parts: Parts,
-}
-
-/// A record found, and its score.
-#[derive(Clone, Debug)]
-pub struct Match {
-    pub score: f32,
-    pub record: Record,
-}
-
-/// A key as users see it: rounded to the score's precision, so that equal scores are ties, which the id decides.
-#[derive(Clone, Copy, Debug)]
-pub struct Rank(f32);
-
-impl Rank {
-    pub fn new(key: f64) -> Rank {
-        Rank(key as f32 + 0.0) // −0 is 0
-    }
-}
-
-impl Ord for Rank {
-    fn cmp(&self, other: &Rank) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Rank {
-    fn partial_cmp(&self, other: &Rank) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Rank {
-    fn eq(&self, other: &Rank) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Rank {}
 
 /// A row that may be among the best: ordered by rank, then id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,8 +99,8 @@ fn scan(
             // A NaN is worse than all: nothing misses it.
             bar = best
                 .worst()
-                .filter(|worst| !worst.rank.0.is_nan())
-                .map(|worst| scorer.bar(worst.rank.0));
+                .filter(|worst| !worst.rank.is_nan())
+                .map(|worst| scorer.bar(worst.rank.key()));
         }
         Ok(())
     })?;

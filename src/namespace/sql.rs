@@ -4,9 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
-use super::read::Record;
-use super::search::{Match, Query, Rank};
-use super::write::merge_metadata;
+use super::record::{Match, Query, Rank, Record, merge_metadata};
 use crate::error::Error;
 use crate::pg::json::JsonbOut;
 use crate::pg::vector_datum::VectorOut;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
+use super::record::merge_metadata;
 use super::{Leaf, Reached, reach, reach_or_create, sql};
 use crate::error::Error;
 use crate::metric::Metric;
@@ -12,7 +13,6 @@ use crate::pg::probe::Probe;
 use crate::pg::relation::LockMode;
 use crate::pg::transaction::{self, WriteSnapshot};
 use crate::pg::writer::{NewRecord, Outcome, Writer};
-use crate::record::metadata;
 
 /// What an upsert needs: it inserts, it replaces, and it looks which of the two.
 const UPSERT: [Privilege; 3] = [Privilege::Select, Privilege::Insert, Privilege::Update];
@@ -45,8 +45,7 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
     let snapshot = WriteSnapshot::push();
     leaf.relation.check_replica_identity(true);
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
-    writer.upsert_all(namespace, id_index, &records)?;
+    writer.upsert_all(namespace, leaf.id_index, &records)?;
     writer.finish();
     drop(snapshot);
     transaction::increment_command();
@@ -126,20 +125,6 @@ impl Buffers {
     }
 }
 
-/// `old || set`, checked: keys of `set` are added or overwrite.
-pub fn merge_metadata(
-    old: Option<&[u8]>,
-    set: Option<&JsonbOut>,
-) -> Result<Option<Vec<u8>>, Error> {
-    let merged = match (old, set) {
-        (old, None) => return Ok(old.map(<[u8]>::to_vec)),
-        (None, Some(set)) => set.payload().to_vec(),
-        (Some(old), Some(set)) => JsonbOut::from_payload(old).concat(set).payload().to_vec(),
-    };
-    metadata::check_jsonb(&merged)?;
-    Ok(Some(merged))
-}
-
 /// Deletes the records of these ids. Answers how many there were.
 pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64, Error> {
     ids.sort_unstable();
@@ -172,11 +157,10 @@ fn open_writer<'r>(
     namespace: &str,
     snapshot: &'r WriteSnapshot,
 ) -> Result<Writer<'r>, Error> {
-    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
     Ok(Writer::open(
         &leaf.relation,
         namespace,
-        id_index,
+        leaf.id_index,
         snapshot.get(),
     ))
 }
@@ -187,16 +171,8 @@ fn find(
     id: &str,
     snapshot: &WriteSnapshot,
 ) -> Result<Option<crate::pg::heap::Tid>, Error> {
-    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
-    let mut probe = Probe::open(&leaf.relation, namespace, id_index, snapshot.get());
+    let mut probe = Probe::open(&leaf.relation, namespace, leaf.id_index, snapshot.get());
     let found = probe.find(id, |tid, _| tid);
     probe.finish();
     Ok(found)
-}
-
-/// Routes are direct only where the index is there.
-pub(super) fn no_id_index() -> Error {
-    Error::Corrupted {
-        what: "a leaf without its unique index on (namespace, id)".into(),
-    }
 }
