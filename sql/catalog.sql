@@ -15,7 +15,8 @@ CREATE SCHEMA conifer;
 COMMENT ON SCHEMA conifer IS 'Conifer: catalog of indexes and namespaces';
 CREATE SCHEMA conifer_data;
 COMMENT ON SCHEMA conifer_data IS 'Conifer: one table for each namespace of each index';
-GRANT USAGE ON SCHEMA conifer TO PUBLIC;
+-- For the domains, and for roles with rights on single leaves.
+GRANT USAGE ON SCHEMA conifer, conifer_data TO PUBLIC;
 
 -- Domains rather than NOT NULL and CHECK on the tables: no leaf may own a row of pg_constraint, which PostgreSQL reads
 -- whole for every new partition.
