@@ -25,6 +25,8 @@ pub mod probe;
 pub mod relation;
 pub mod report;
 pub mod spi_row;
+#[cfg(feature = "pg_test")]
+mod tests;
 pub mod transaction;
 pub mod tuple;
 pub mod typmod;
