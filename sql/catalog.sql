@@ -1,6 +1,16 @@
 -- The extension's schemas, the domains of an index's columns, and the catalog of indexes and namespaces.
 -- All names are qualified: roots and leaves are found by OID, never by the search path.
 
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE feature_not_supported USING
+            MESSAGE = pg_catalog.format('conifer needs a database in UTF8, not in %s', pg_catalog.getdatabaseencoding()),
+            HINT = 'Create the database with ENCODING ''UTF8''.';
+    END IF;
+END
+$$;
+
 CREATE SCHEMA conifer;
 COMMENT ON SCHEMA conifer IS 'Conifer: catalog of indexes and namespaces';
 CREATE SCHEMA conifer_data;

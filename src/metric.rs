@@ -118,9 +118,8 @@ impl Distance {
 /// One query against many vectors of the same dimension.
 ///
 /// A vector's place in the answer is its **key**, an `f64`, smaller first: minus the cosine similarity, minus the
-/// inner product, or the squared distance. A search computes [`Scorer::lower_bound`] for every vector and
-/// [`Scorer::exact`] only for those whose bound does not already lose. Negating and rounding are monotonic, so comparing
-/// keys rounded to `f32` (as `score` does, for ties by id) is sound with bounds as well.
+/// inner product, or the squared distance. A search asks [`Scorer::misses`] of every vector and computes
+/// [`Scorer::exact`] only for those that may be among the best.
 #[derive(Clone, Debug)]
 pub struct Scorer {
     kernels: &'static Kernels,
@@ -181,56 +180,6 @@ impl Scorer {
         &self.query
     }
 
-    /// A number not above `exact(vector)`, for the price of an `f32` kernel: its result less the most that rounding can
-    /// have added. Where `f32` overflows, or is too coarse to bound anything, −∞: the exact key must be computed.
-    #[must_use]
-    #[inline]
-    pub fn lower_bound(&self, vector: &[f32]) -> f64 {
-        let bound = match self.metric {
-            Metric::Cosine => self.cosine_bound(vector),
-            Metric::DotProduct => self.dot_product_bound(vector),
-            Metric::Euclidean => {
-                // All terms are positive, so the error is relative to the sum itself.
-                let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
-                if sum.is_finite() {
-                    ((sum - self.underflow) * (1.0 - self.error)).max(0.0)
-                } else {
-                    f64::NEG_INFINITY
-                }
-            }
-        };
-        if bound.is_finite() {
-            bound
-        } else {
-            f64::NEG_INFINITY
-        }
-    }
-
-    /// The error of an inner product is relative to Σ|qᵢ·vᵢ| ≤ |q|·|v|.
-    #[inline]
-    fn dot_product_bound(&self, vector: &[f32]) -> f64 {
-        let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
-        // |v|² from above; then (1 + error) again for this root and the product.
-        let squared_norm = (f64::from(squared_norm) + self.underflow) * (1.0 + 2.0 * self.error);
-        let margin = self.error * (1.0 + self.error) * self.norm * squared_norm.sqrt();
-        -f64::from(dot) - margin - self.underflow
-    }
-
-    /// similarity = dot / (|q|·|v|): the inner product's error divided by |q|·|v| is at most `error`; that of |v|² moves
-    /// the quotient by half as much, relatively, and the quotient is at most 1.
-    #[inline]
-    fn cosine_bound(&self, vector: &[f32]) -> f64 {
-        let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
-        let squared_norm = f64::from(squared_norm);
-        if squared_norm < SMALLEST_SQUARED_NORM || !squared_norm.is_finite() || !dot.is_finite() {
-            return f64::NEG_INFINITY;
-        }
-        let norms = self.norm * squared_norm.sqrt();
-        // The underflow of |v|² is below 2e-10 · |v|² here, once more relatively to a quotient of at most 1.
-        let margin = 2.0 * self.error + 2.0 * self.underflow * (1.0 / norms + 1.0 / squared_norm);
-        (-f64::from(dot) / norms - margin).max(-1.0)
-    }
-
     /// What a vector must beat to be ranked no later than `worst`, a key rounded to `f32`.
     #[must_use]
     pub fn bar(&self, worst: f32) -> Bar {
@@ -238,11 +187,15 @@ impl Scorer {
         let worst = f64::from(worst.next_up());
         let factor = match self.metric {
             Metric::Cosine => {
-                // The margin of `cosine_bound` for the shortest vectors that `misses` decides about.
+                // similarity = dot / (|q|·|v|). The inner product's error divided by |q|·|v| is at most `error`; that of
+                // |v|² moves the quotient by half as much, relatively, and the quotient is at most 1. Underflow counts
+                // most for the shortest vectors `misses` decides about.
                 let inverse =
                     1.0 / (self.norm * SMALLEST_SQUARED_NORM.sqrt()) + 1.0 / SMALLEST_SQUARED_NORM;
-                (-worst - 2.0 * self.error - 2.0 * self.underflow * inverse) * self.norm
+                let margin = 2.0 * self.error + 2.0 * self.underflow * inverse;
+                (-worst - margin) * self.norm
             }
+            // The error of an inner product is relative to Σ|qᵢ·vᵢ| ≤ |q|·|v|.
             Metric::DotProduct => self.error * (1.0 + self.error) * self.norm,
             Metric::Euclidean => 0.0,
         };
@@ -253,8 +206,9 @@ impl Scorer {
         }
     }
 
-    /// True only if `exact(vector)`, rounded to `f32`, is above the bar's worst key: the comparison of
-    /// [`Scorer::lower_bound`] with it, rearranged so that no root and no division is taken.
+    /// True only if `exact(vector)`, rounded to `f32`, is above the bar's worst key; for the price of an `f32` kernel,
+    /// with the most that its rounding can have done taken off. False where `f32` overflows or is too coarse to decide.
+    /// Arranged so that no root and no division is taken.
     #[must_use]
     #[inline]
     pub fn misses(&self, bar: &Bar, vector: &[f32]) -> bool {
@@ -273,7 +227,7 @@ impl Scorer {
                 decidable && below && dot.is_finite()
             }
             Metric::DotProduct => {
-                // −dot − factor·|v| − underflow > worst.
+                // −dot − factor·|v| − underflow > worst, with |v|² from above.
                 let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
                 let gap = -f64::from(dot) - self.underflow - bar.worst;
                 let squared_norm =
@@ -281,6 +235,7 @@ impl Scorer {
                 dot.is_finite() && gap > 0.0 && gap * gap > bar.square * squared_norm
             }
             Metric::Euclidean => {
+                // All terms are positive, so the error is relative to the sum itself.
                 let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
                 sum.is_finite() && (sum - self.underflow) * (1.0 - self.error) > bar.worst
             }

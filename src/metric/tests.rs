@@ -61,9 +61,9 @@ fn scores() {
     assert_eq!(nothing.total_cmp(&1.0), std::cmp::Ordering::Greater);
 }
 
-/// A bound that never decides anything would be sound too: it must be close for ordinary vectors.
+/// A bar that nothing misses would be sound too: it must decide for ordinary vectors.
 #[test]
-fn the_bound_is_tight_for_ordinary_vectors() {
+fn ordinary_vectors_miss_the_bar_by_little() {
     let wave = |from: f32| -> Vec<f32> {
         (0..384)
             .map(|i| (i as f32 * 0.37 + from).sin() / 14.0)
@@ -72,8 +72,11 @@ fn the_bound_is_tight_for_ordinary_vectors() {
     for metric in Metric::ALL {
         let scorer = Scorer::new(metric, wave(0.0));
         for from in [0.0, 0.5, 1.0, 2.0, 3.0] {
-            let gap = scorer.exact(&wave(from)) - scorer.lower_bound(&wave(from));
-            assert!((0.0..2e-5).contains(&gap), "{metric:?} {from}: {gap:e}");
+            let key = scorer.exact(&wave(from));
+            let by_little = scorer.bar((key - 5e-5) as f32);
+            assert!(scorer.misses(&by_little, &wave(from)), "{metric:?} {from}");
+            let equal = scorer.bar(key as f32);
+            assert!(!scorer.misses(&equal, &wave(from)), "{metric:?} {from}");
         }
     }
 }
@@ -116,17 +119,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn the_bound_is_never_above_the_key((query, vector) in pair()) {
+    fn what_misses_the_bar_ranks_later((query, vector) in pair()) {
         for metric in Metric::ALL {
             for simd in ["avx512", "avx2", "neon", "scalar"] {
                 let table = crate::kernel::choose(Some(simd));
                 let scorer = Scorer::with(table, metric, query.clone().into());
-                let (bound, key) = (scorer.lower_bound(&vector), scorer.exact(&vector));
-                prop_assert!(!bound.is_nan());
-                prop_assert!(
-                    bound.total_cmp(&key).is_le(),
-                    "{metric:?} {simd}: bound {bound:e} above key {key:e}"
-                );
+                let key = scorer.exact(&vector);
+                for worst in [key as f32, (key * 0.9) as f32, (key * 1.1) as f32, -0.5, 0.5] {
+                    let misses = scorer.misses(&scorer.bar(worst), &vector);
+                    let later = (key as f32 + 0.0).total_cmp(&(worst + 0.0)).is_gt();
+                    prop_assert!(later || !misses, "{metric:?} {simd}: key {key:e} misses {worst:e}");
+                }
             }
         }
     }

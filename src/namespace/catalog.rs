@@ -13,6 +13,7 @@ pub const NAMESPACES: &CStr = c"namespaces";
 pub const RELATION_NUMBER: &CStr = c"relation_number";
 
 const INDEXES_NAME: &CStr = c"indexes_name";
+const INDEXES_ROOT: &CStr = c"indexes_root";
 const BUCKETS_KEY: &CStr = c"buckets_root_remainder";
 const NAMESPACES_KEY: &CStr = c"namespaces_root_namespace";
 
@@ -185,4 +186,23 @@ fn namespace_row(row: Row) -> NamespaceRow {
         created_at: row.timestamp(4),
         row,
     }
+}
+
+/// Removes every row of a root that is gone.
+pub fn forget_root(root: Oid) -> Result<(), Error> {
+    let keys = [Key::Equal(1, Value::Oid(root))];
+    for (table, index) in [
+        (NAMESPACES, NAMESPACES_KEY),
+        (BUCKETS, BUCKETS_KEY),
+        (INDEXES, INDEXES_ROOT),
+    ] {
+        let table = Table::open(table, LockMode::RowExclusive)?;
+        let mut rows = Vec::new();
+        table.each(index, &keys, |row| {
+            rows.push(row);
+            true
+        });
+        rows.iter().for_each(|row| table.delete(row));
+    }
+    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{extension, transaction, writer};
+use crate::pg::{extension, heap, transaction, writer};
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
 use std::ffi::CStr;
@@ -79,7 +79,10 @@ pub fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Optio
                 {
                     continue;
                 }
-                let usual = leaf::has_leaf_columns(&relation);
+                if !relation.is_partition() {
+                    return Ok(None); // detached: no longer the index's
+                }
+                let usual = leaf::is_leaf(&relation);
                 let id_index = if usual {
                     writer::id_index(&relation)
                 } else {
@@ -109,10 +112,10 @@ pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
     }
     lock_namespace(index, namespace)?;
     if let Some(row) = catalog::find_namespace(index.root, namespace)? {
-        if relation::owner(row.leaf).is_some() {
+        if relation::is_attached(row.leaf) {
             return Ok(false);
         }
-        catalog::delete_namespace(&row)?; // its table was dropped while event triggers were off
+        catalog::delete_namespace(&row)?; // its table was dropped or detached behind the catalog's back
     }
     partition::create_leaf(index, namespace)?;
     Ok(true)
@@ -142,7 +145,9 @@ pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> 
     relation::lock_for_drop(row.leaf);
     if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
         let snapshot = transaction::WriteSnapshot::push();
-        records = crate::pg::heap::estimate_count(&relation, snapshot.get(), COUNTED_PAGES);
+        if leaf::is_leaf(&relation) {
+            records = heap::estimate_count(&relation, snapshot.get(), COUNTED_PAGES);
+        }
     }
     partition::drop_leaf(index, row.leaf)?;
     // The event trigger has removed the row with the table, unless event triggers are off.
@@ -171,8 +176,11 @@ pub fn create_index(
     tags: &str,
 ) -> Result<IndexRow, Error> {
     lock_index(name)?;
-    if catalog::find_index(name)?.is_some() {
-        return Err(Error::DuplicateIndex { name: name.into() });
+    if let Some(row) = catalog::find_index(name)? {
+        if relation::owner(row.index.root).is_some() {
+            return Err(Error::DuplicateIndex { name: name.into() });
+        }
+        catalog::forget_root(row.index.root)?; // its table was dropped behind the catalog's back
     }
     let root = partition::create_root(name, dimension)?;
     let index = Index {
@@ -242,7 +250,7 @@ pub fn reach(
     };
     let plain = privileges == [Privilege::Select]
         || (leaf.relation.is_plain(COLUMNS) && !relation::has_triggers_or_rules(index.root));
-    if may_directly && plain && leaf.id_index.is_some() {
+    if may_directly && plain && leaf.id_index.is_some() && !transaction::snapshots_expire() {
         return Ok(Reached::Direct(leaf));
     }
     Ok(Reached::Sql) // the leaf's lock stays, so that it is there when the statement comes to it

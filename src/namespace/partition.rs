@@ -14,7 +14,7 @@
 use super::catalog::{self, Index};
 use super::gone;
 use crate::error::Error;
-use crate::pg::relation::{self, LockMode, Oid, Relation};
+use crate::pg::relation::{self, LockMode, Oid};
 use crate::pg::{access, extension, transaction};
 use pgrx::Spi;
 use std::ffi::CStr;
@@ -45,7 +45,7 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
     let root = format!("{}.{}", quote(&schema), quote(name));
     let vector = format!("{}.vector({dimension})", extension::schema()?);
     // MAIN keeps the vector in the row where it fits, so that one page read gives row and distance; long metadata goes
-    // to TOAST before it.
+    // to TOAST before it. Of a row whose vector does not fit, ids would go to TOAST even before that, unless they are MAIN too.
     run(&format!(
         "CREATE TABLE {root} (
             namespace conifer.namespace_name,
@@ -55,7 +55,8 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
         ) PARTITION BY HASH (namespace)"
     ))?;
     run(&format!(
-        "ALTER TABLE {root} ALTER COLUMN \"values\" SET STORAGE MAIN"
+        "ALTER TABLE {root} ALTER COLUMN namespace SET STORAGE MAIN, ALTER COLUMN id SET STORAGE MAIN,
+             ALTER COLUMN \"values\" SET STORAGE MAIN"
     ))?;
     run(&format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"))?;
     relation::lookup(&c_string(&schema), &c_string(name))
@@ -64,22 +65,23 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
 /// Drops the root with all its buckets and leaves, with the caller's rights.
 pub fn drop_root(root: Oid) -> Result<(), Error> {
     match relation::qualified_name(root) {
-        Some(name) => run(&format!("DROP TABLE {name}")),
-        None => Ok(()),
+        Some(name) => run(&format!("DROP TABLE {name}"))?,
+        None => return Ok(()),
     }
+    // The event trigger has removed the catalog rows, unless event triggers are off or it looked by an older snapshot.
+    catalog::forget_root(root)
 }
 
-/// Creates the leaf of a namespace and its catalog row, with the rights of the root's owner. The caller holds the lock
+/// Creates the leaf of a namespace and its catalog row, with the rights of its bucket's owner. The caller holds the lock
 /// on the namespace's name.
 pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
-    let owner = relation::owner(index.root).ok_or_else(|| gone(index))?;
-    grant_data_schema(owner)?;
-    let bucket = bucket_for(index, namespace, owner)?;
+    let bucket = bucket_for(index, namespace)?;
+    let bucket_name = relation::qualified_name(bucket).ok_or_else(|| gone(index))?;
     let (number_name, leaf_name) = new_name(index, "")?;
     // The largest tuple target there is: the vector stays inline as long as the row fits a page.
-    access::as_role(owner, || {
+    as_owner(index, bucket, || {
         run(&format!(
-            "CREATE TABLE {leaf_name} PARTITION OF {bucket} FOR VALUES IN ({}) USING heap
+            "CREATE TABLE {leaf_name} PARTITION OF {bucket_name} FOR VALUES IN ({}) USING heap
              WITH (toast_tuple_target = 8160)",
             literal(namespace)
         ))
@@ -89,18 +91,29 @@ pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
     Ok(leaf)
 }
 
-/// Drops a leaf, with the rights of the root's owner. Its disk space goes back when the transaction commits.
+/// Drops a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.
 pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
-    let owner = relation::owner(index.root).ok_or_else(|| gone(index))?;
     match relation::qualified_name(leaf) {
-        Some(name) => access::as_role(owner, || run(&format!("DROP TABLE {name}"))),
+        Some(name) => as_owner(index, leaf, || run(&format!("DROP TABLE {name}"))),
         None => Ok(()),
     }
 }
 
-/// Quoted name of the bucket a namespace belongs to, made if it is the first there. The bucket is locked then as creating a
-/// partition of it will, so that it cannot go meanwhile.
-fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Error> {
+/// Works on a table with the rights of its owner, who may be another than the root's: ALTER TABLE … OWNER TO does not
+/// reach partitions.
+fn as_owner<T>(
+    index: &Index,
+    table: Oid,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let owner = relation::owner(table).ok_or_else(|| gone(index))?;
+    grant_data_schema(owner)?;
+    access::as_role(owner, work)
+}
+
+/// The bucket a namespace belongs to, made if it is the first there. It is locked as creating a partition of it will, so
+/// that it cannot go meanwhile.
+fn bucket_for(index: &Index, namespace: &str) -> Result<Oid, Error> {
     let remainder = (transaction::partition_hash(namespace) % BUCKET_COUNT) as i32;
     if let Some(bucket) = locked_bucket(index, remainder)? {
         return Ok(bucket);
@@ -111,31 +124,38 @@ fn bucket_for(index: &Index, namespace: &str, owner: Oid) -> Result<String, Erro
         class,
         transaction::name_hash(&[&root, &remainder.to_ne_bytes()]),
     );
-    if let Some(bucket) = locked_bucket(index, remainder)? {
-        return Ok(bucket); // made while we waited
+    match locked_bucket(index, remainder)? {
+        Some(bucket) => Ok(bucket), // made while we waited
+        None => create_bucket(index, remainder),
     }
-    let root_name = lock_parent(index.root).ok_or_else(|| gone(index))?;
-    let (number_name, bucket_name) = new_name(index, "b")?;
-    access::as_role(owner, || {
+}
+
+/// Made apart and attached: ATTACH locks the root no further than against other DDL, where CREATE TABLE … PARTITION OF
+/// would keep every reader of the root out until the first upsert's transaction ends.
+fn create_bucket(index: &Index, remainder: i32) -> Result<Oid, Error> {
+    if !relation::lock(index.root, LockMode::ShareUpdateExclusive) {
+        return Err(gone(index));
+    }
+    let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
+    let (number_name, bucket) = new_name(index, "b")?;
+    as_owner(index, index.root, || {
         run(&format!(
-            "CREATE TABLE {bucket_name} PARTITION OF {root_name}
-             FOR VALUES WITH (MODULUS {BUCKET_COUNT}, REMAINDER {remainder}) PARTITION BY LIST (namespace)"
+            "CREATE TABLE {bucket} (LIKE {root} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE
+             INCLUDING COMPRESSION INCLUDING CONSTRAINTS) PARTITION BY LIST (namespace)"
+        ))?;
+        run(&format!(
+            "ALTER TABLE {root} ATTACH PARTITION {bucket}
+             FOR VALUES WITH (MODULUS {BUCKET_COUNT}, REMAINDER {remainder})"
         ))
     })?;
     let bucket = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     catalog::insert_bucket(index.root, remainder, bucket)?;
-    Ok(bucket_name)
+    Ok(bucket)
 }
 
-fn locked_bucket(index: &Index, remainder: i32) -> Result<Option<String>, Error> {
-    Ok(catalog::find_bucket(index.root, remainder)?.and_then(lock_parent))
-}
-
-/// Locks a table of which a partition is to be made, until the transaction ends; its quoted name, None if it is gone.
-fn lock_parent(parent: Oid) -> Option<String> {
-    // Only the lock: CREATE TABLE refuses while the table is open here.
-    drop(Relation::try_open(parent, LockMode::AccessExclusive)?);
-    relation::qualified_name(parent)
+fn locked_bucket(index: &Index, remainder: i32) -> Result<Option<Oid>, Error> {
+    let bucket = catalog::find_bucket(index.root, remainder)?;
+    Ok(bucket.filter(|bucket| relation::lock(*bucket, LockMode::AccessExclusive)))
 }
 
 /// An unused name in the data schema: bare and quoted with its schema.

@@ -6,7 +6,7 @@ use super::{Leaf, Reached, may_list, open_leaf, reach, sql, write::no_id_index};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::heap::{self, Snapshot};
-use crate::pg::leaf::{RecordReader, StoredRecord};
+use crate::pg::leaf::{self, RecordReader, StoredRecord};
 use crate::pg::probe::Probe;
 use crate::pg::relation::{LockMode, Relation};
 
@@ -30,7 +30,7 @@ impl Record {
     /// Copies the parts asked for out of a stored row.
     pub fn from_stored(stored: &StoredRecord<'_>, parts: Parts) -> Result<Record, Error> {
         Ok(Record {
-            id: stored.id.to_owned(),
+            id: stored.id.clone().into_owned(),
             values: if parts.values {
                 stored.with_values(<[f32]>::to_vec)?
             } else {
@@ -108,7 +108,7 @@ pub fn list(
     let (mut ids, mut more, mut failure) = (Vec::new(), false, None);
     probe.walk(from, inclusive, |row| match reader.read(row) {
         Ok(stored) if stored.id.starts_with(prefix) && ids.len() < limit => {
-            ids.push(stored.id.to_owned());
+            ids.push(stored.id.into_owned());
             true
         }
         Ok(stored) => {
@@ -172,10 +172,11 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
     };
     let relation = relation.unlock_on_drop(lock);
     let bytes = relation.total_bytes();
-    let records = if access::has_row_security(index.root) {
-        sql::count(index, &row.name)?
-    } else {
+    let by_pages = leaf::is_leaf(&relation) && !access::has_row_security(index.root);
+    let records = if by_pages {
         heap::count(&relation, Snapshot::active())
+    } else {
+        sql::count(index, &row.name)?
     };
     Ok(Some(Usage { records, bytes }))
 }

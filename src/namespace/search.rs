@@ -72,6 +72,8 @@ struct Candidate {
     rank: Rank,
     id: Box<str>,
     tid: Tid,
+    /// Exact, in bits: it does not take part in the order, which rank and id have settled.
+    key: u64,
 }
 
 /// The best records of a namespace, best first; none if there is no such namespace.
@@ -89,17 +91,22 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
     let snapshot = Snapshot::active();
     let reader = RecordReader::new(&leaf.relation);
     let best = scan(&leaf, snapshot, &reader, query)?;
-    best.into_iter()
-        .map(|candidate| {
-            let (score, record) = heap::fetch(&leaf.relation, candidate.tid, |row| {
-                let stored = reader.read(row)?;
-                let key = stored.with_values(|vector| query.scorer.exact(vector))?;
-                let score = query.scorer.score(key.unwrap_or(f64::NAN));
-                Ok((score, Record::from_stored(&stored, query.parts)?))
-            })??;
-            Ok(Match { score, record })
-        })
-        .collect()
+    let wants_row = query.parts.values || query.parts.metadata;
+    let found = best.into_iter().map(|candidate| {
+        let score = query.scorer.score(f64::from_bits(candidate.key));
+        let record = if wants_row {
+            heap::fetch(&leaf.relation, candidate.tid, |row| {
+                Record::from_stored(&reader.read(row)?, query.parts)
+            })??
+        } else {
+            Record {
+                id: candidate.id.into(),
+                ..Record::default()
+            }
+        };
+        Ok(Match { score, record })
+    });
+    found.collect()
 }
 
 fn scan(
@@ -131,12 +138,13 @@ fn scan(
         let rank = Rank::new(key);
         if best
             .worst()
-            .is_none_or(|worst| (rank, stored.id) < (worst.rank, &*worst.id))
+            .is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id))
         {
             best.push(Candidate {
                 rank,
-                id: stored.id.into(),
+                id: (&*stored.id).into(),
                 tid,
+                key: key.to_bits(),
             });
             // A NaN is worse than all: nothing misses it.
             bar = best

@@ -15,6 +15,7 @@ use crate::pg::{extension, relation, spi_row};
 use pgrx::Spi;
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::{SpiError, SpiHeapTupleData};
+use std::collections::HashMap;
 
 /// Rows read beyond k: the operator's f32 distances may order near ties otherwise than the exact scores do.
 const SLACK: usize = 32;
@@ -97,7 +98,12 @@ pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>
         root(index)?
     );
     let mut records = query_records(&statement, &[namespace.into(), owned(ids).into()])?;
-    records.sort_by_key(|record| ids.iter().position(|id| *id == record.id));
+    let places: HashMap<&str, usize> = ids
+        .iter()
+        .zip(0..)
+        .map(|(id, place)| (*id, place))
+        .collect();
+    records.sort_by_key(|record| places.get(record.id.as_str()).copied());
     Ok(records)
 }
 
@@ -130,7 +136,13 @@ pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
         "SELECT pg_catalog.count(*) FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1",
         root(index)?
     );
-    let rows: Option<i64> = spi(Spi::get_one_with_args(&statement, &[namespace.into()]))?;
+    // Not get_one_with_args, which takes a transaction id: a standby has none to give.
+    let rows: Option<i64> = spi(Spi::connect(|client| {
+        client
+            .select(&statement, Some(1), &[namespace.into()])?
+            .first()
+            .get_one()
+    }))?;
     Ok(rows.unwrap_or_default() as u64)
 }
 

@@ -43,11 +43,10 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         return sql::upsert(index, namespace, &records);
     };
     let snapshot = WriteSnapshot::push();
-    leaf.relation.check_replica_identity();
+    leaf.relation.check_replica_identity(true);
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-    for record in &records {
-        writer.upsert(*record)?;
-    }
+    let id_index = leaf.id_index.ok_or_else(no_id_index)?;
+    writer.upsert_all(namespace, id_index, &records)?;
     writer.finish();
     drop(snapshot);
     transaction::increment_command();
@@ -76,7 +75,7 @@ pub fn update(
         Reached::Direct(leaf) => leaf,
     };
     let snapshot = WriteSnapshot::push();
-    leaf.relation.check_replica_identity();
+    leaf.relation.check_replica_identity(true);
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
     let reader = RecordReader::new(&leaf.relation);
     let mut buffers = Buffers::default();
@@ -151,7 +150,7 @@ pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64,
         Reached::Direct(leaf) => leaf,
     };
     let snapshot = WriteSnapshot::push();
-    leaf.relation.check_replica_identity();
+    leaf.relation.check_replica_identity(false);
     let mut writer = open_writer(&leaf, namespace, &snapshot)?;
     let reader = RecordReader::new(&leaf.relation);
     let mut deleted = 0;

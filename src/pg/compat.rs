@@ -344,3 +344,14 @@ pub unsafe fn ensure_heap_slot(state: *mut pg_sys::CustomScanState) {
         (*planstate).qual = pg_sys::ExecInitQual((*(*planstate).plan).qual, planstate);
     }
 }
+
+/// Is old_snapshot_threshold set? 17 has it no more.
+pub fn snapshots_expire() -> bool {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: reads a setting.
+    unsafe {
+        pg_sys::old_snapshot_threshold >= 0
+    }
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    false
+}

@@ -2,6 +2,7 @@
 
 use super::heap::Tid;
 use super::pg_list;
+use super::table_scan::TableScan;
 use super::vector_datum::VectorArg;
 use crate::error::Error;
 use core::marker::PhantomData;
@@ -9,18 +10,6 @@ use pgrx::PgMemoryContexts;
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::{self, Datum};
-
-/// Functions of the server without pgrx's guard, for use inside a guarded closure only.
-mod unguarded {
-    use core::ffi::c_int;
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        pub(super) fn ProcessInterrupts();
-        pub(super) fn MemoryContextReset(context: pg_sys::MemoryContext);
-        pub(super) fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
-    }
-}
 
 /// The compiled expressions of a custom scan.
 #[derive(Default)]
@@ -63,7 +52,7 @@ impl Values {
 
 /// A running custom scan.
 pub struct Executor<'a> {
-    node: *mut pg_sys::CustomScanState,
+    pub(super) node: *mut pg_sys::CustomScanState,
     values: &'a Values,
     run: PhantomData<&'a mut ()>,
 }
@@ -139,46 +128,21 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn context(&self) -> *mut pg_sys::ExprContext {
+    /// The quals, null if there are none.
+    pub(super) fn quals(&self) -> *mut pg_sys::ExprState {
+        self.values.quals.unwrap_or(core::ptr::null_mut())
+    }
+
+    pub(super) fn context(&self) -> *mut pg_sys::ExprContext {
         // SAFETY: the node is live and initialised (see `new`).
         unsafe { (*self.node).ss.ps.ps_ExprContext }
     }
 
     /// All rows of the table that the query's snapshot sees and that pass the quals; `column` is read from each.
     pub fn table_scan(&mut self, column: i16) -> Result<TableScan<'_>, Error> {
-        // SAFETY: the node has its relation open and locked and runs under a registered snapshot; the scan begun here
-        // is ended by the drop of what is returned, or by the transaction's end.
-        unsafe {
-            let scan = &raw mut (*self.node).ss;
-            let relation = (*scan).ss_currentRelation;
-            check_column((*relation).rd_att, column)?;
-            let routine = &*(*relation).rd_tableam;
-            let (begin, get_next) = (
-                routine.scan_begin.ok_or_else(not_a_table)?,
-                routine.scan_getnextslot.ok_or_else(not_a_table)?,
-            );
-            let snapshot = (*(*scan).ps.state).es_snapshot;
-            #[allow(ffi_unwind_calls, reason = "guarded")]
-            let descriptor = pg_guard_ffi_boundary(|| {
-                begin(
-                    relation,
-                    snapshot,
-                    0,
-                    core::ptr::null_mut(),
-                    core::ptr::null_mut(),
-                    SEQUENTIAL,
-                )
-            });
-            Ok(TableScan {
-                descriptor,
-                get_next,
-                slot: (*scan).ss_ScanTupleSlot,
-                column,
-                scanned: 0,
-                removed: 0,
-                executor: self.reborrow(),
-            })
-        }
+        // SAFETY: the node has its relation open.
+        unsafe { check_column((*(*self.node).ss.ss_currentRelation).rd_att, column)? };
+        TableScan::begin(self.reborrow(), column)
     }
 
     fn reborrow(&mut self) -> Executor<'_> {
@@ -212,168 +176,6 @@ impl<'a> Executor<'a> {
                 what: "a row seen by this query's snapshot cannot be found again".into(),
             })
         }
-    }
-}
-
-/// The flags of a sequential scan, as `table_beginscan` sets them.
-const SEQUENTIAL: u32 = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
-    | pg_sys::ScanOptions::SO_ALLOW_STRAT
-    | pg_sys::ScanOptions::SO_ALLOW_SYNC
-    | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
-
-type GetNextSlot = unsafe extern "C-unwind" fn(
-    pg_sys::TableScanDesc,
-    pg_sys::ScanDirection::Type,
-    *mut pg_sys::TupleTableSlot,
-) -> bool;
-
-/// One pass over a table.
-pub struct TableScan<'a> {
-    descriptor: pg_sys::TableScanDesc,
-    get_next: GetNextSlot,
-    slot: *mut pg_sys::TupleTableSlot,
-    column: i16,
-    scanned: u64,
-    removed: u64,
-    executor: Executor<'a>,
-}
-
-impl<'a> TableScan<'a> {
-    /// Goes to the next row that passes the quals; false behind the last one. What was read from the row before is
-    /// given up.
-    #[inline]
-    pub fn advance(&mut self) -> bool {
-        let context = self.executor.context();
-        let quals = self.executor.values.quals.unwrap_or(core::ptr::null_mut());
-        // SAFETY: scan, slot and context belong to the running node. The closure calls the server only, unguarded, and
-        // owns nothing that would have to be dropped, so an error may jump over it; one guard for all the rows that
-        // the quals reject.
-        #[allow(ffi_unwind_calls, reason = "guarded")]
-        unsafe {
-            pg_guard_ffi_boundary(|| {
-                loop {
-                    if !self.next_row(context) {
-                        return false;
-                    }
-                    self.scanned += 1;
-                    if quals.is_null() || passes(quals, context, self.slot) {
-                        break;
-                    }
-                    self.removed += 1;
-                }
-                let column = core::ffi::c_int::from(self.column);
-                if core::ffi::c_int::from((*self.slot).tts_nvalid) < column {
-                    unguarded::slot_getsomeattrs_int(self.slot, column);
-                }
-                true
-            })
-        }
-    }
-
-    /// # Safety
-    /// Inside a guard; `context` is the node's.
-    #[inline]
-    #[allow(ffi_unwind_calls, reason = "called inside a guard")]
-    unsafe fn next_row(&self, context: *mut pg_sys::ExprContext) -> bool {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            if pg_sys::InterruptPending != 0 {
-                unguarded::ProcessInterrupts();
-            }
-            unguarded::MemoryContextReset((*context).ecxt_per_tuple_memory);
-            (self.get_next)(
-                self.descriptor,
-                pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
-            )
-        }
-    }
-
-    /// Where the current row lies.
-    #[inline]
-    pub fn row(&self) -> Tid {
-        // SAFETY: the slot is live; before the first row its TID is unset, which is a value like any other.
-        Tid::from_raw(unsafe { (*self.slot).tts_tid })
-    }
-
-    /// The column of the current row; `None` if it is NULL.
-    #[inline]
-    pub fn vector(&self) -> Result<Option<VectorArg<'_>>, Error> {
-        let column = usize::try_from(self.column - 1).unwrap_or(0);
-        let context = self.executor.context();
-        // SAFETY: the column exists, is variable-length and aligned (`table_scan` checked), and was read from the
-        // tuple by `advance`; what it is detoasted to lives until the per-row memory is reset, which `advance` does,
-        // and that needs this borrow to have ended.
-        unsafe {
-            if usize::try_from((*self.slot).tts_nvalid).unwrap_or(0) <= column
-                || *(*self.slot).tts_isnull.add(column)
-            {
-                return Ok(None);
-            }
-            let datum = *(*self.slot).tts_values.add(column);
-            let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            let vector = VectorArg::from_datum(datum, false);
-            pg_sys::MemoryContextSwitchTo(before);
-            Ok(vector)
-        }
-    }
-
-    /// See [`Executor::vector`].
-    pub fn value(&mut self, index: usize) -> Result<Option<Vec<f32>>, Error> {
-        self.executor.vector(index)
-    }
-
-    /// Rows read so far.
-    pub fn scanned(&self) -> u64 {
-        self.scanned
-    }
-}
-
-impl Drop for TableScan<'_> {
-    fn drop(&mut self) {
-        // While an error unwinds, the transaction's abort ends the scan.
-        if std::thread::panicking() {
-            return;
-        }
-        // SAFETY: begun by `table_scan`, ended here only; the slot lets go of the page before the scan ends.
-        unsafe {
-            let instrument = (*self.executor.node).ss.ps.instrument;
-            if !instrument.is_null() {
-                (*instrument).nfiltered1 += self.removed as f64;
-            }
-            clear_slot(self.slot);
-            if let Some(end) = (*(*(*self.descriptor).rs_rd).rd_tableam).scan_end {
-                let descriptor = self.descriptor;
-                #[allow(ffi_unwind_calls, reason = "guarded")]
-                pg_guard_ffi_boundary(|| end(descriptor));
-            }
-        }
-    }
-}
-
-/// Evaluates quals (which are never NULL) against the row in `slot`.
-///
-/// # Safety
-/// Inside a guard; the quals and the context belong to one running node, the slot holds a row of its relation.
-#[inline]
-#[allow(ffi_unwind_calls, reason = "called inside a guard")]
-unsafe fn passes(
-    quals: *mut pg_sys::ExprState,
-    context: *mut pg_sys::ExprContext,
-    slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
-    // SAFETY: by the caller's promise. PostgreSQL puts the current context right itself when an error is raised.
-    unsafe {
-        let Some(evaluate) = (*quals).evalfunc else {
-            return false;
-        };
-        let mut is_null = false;
-        (*context).ecxt_scantuple = slot;
-        let before = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = (*context).ecxt_per_tuple_memory;
-        let passed = evaluate(quals, context, &raw mut is_null);
-        pg_sys::CurrentMemoryContext = before;
-        !is_null && passed.value() as u8 != 0
     }
 }
 
@@ -462,7 +264,7 @@ fn not_a_vector() -> Error {
 }
 
 #[cold]
-fn not_a_table() -> Error {
+pub(super) fn not_a_table() -> Error {
     Error::Corrupted {
         what: "a plan that scans what is not a table".into(),
     }

@@ -1,10 +1,11 @@
 //! A leaf's columns, and reading a record out of its row's bytes.
 
-use super::relation::Relation;
-use super::tuple::{Attribute, TupleLayout, payload};
+use super::relation::{Oid, Relation};
+use super::tuple::{Attribute, HOFF, INFOMASK, INFOMASK2, NULL_BITMAP, TupleLayout, payload};
 use super::vector_datum::{self, Stored};
 use crate::error::Error;
 use pgrx::pg_sys;
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 /// Attribute numbers of a leaf's columns, in the order every index creates them.
@@ -17,10 +18,25 @@ pub const COLUMNS: i16 = 4;
 
 const NAMES: [&CStr; COLUMNS as usize] = [c"namespace", c"id", c"values", c"metadata"];
 
-/// Has the relation a leaf's columns at a leaf's places? Others may follow.
-pub fn has_leaf_columns(relation: &Relation) -> bool {
-    relation.column_count() >= COLUMNS
-        && (1..=COLUMNS).all(|number| relation.column(NAMES[number as usize - 1]) == Some(number))
+/// Is the table made as leaves are, so that its rows may be read and written by their bytes: a heap with the columns at
+/// their places and of their types? Others may follow. An owner can ALTER any of it.
+pub fn is_leaf(relation: &Relation) -> bool {
+    let types = [
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        vector_datum::type_oid(),
+        pg_sys::JSONBOID,
+    ];
+    let fits = |number: i16| {
+        let attribute = relation.attribute(number);
+        let at = number as usize - 1;
+        // SAFETY: a syscache lookup of an attribute's type; domains answer the type they are over.
+        let base = unsafe { pg_sys::getBaseType(attribute.atttypid) };
+        let collates =
+            base != pg_sys::TEXTOID || attribute.attcollation == Oid::from(pg_sys::C_COLLATION_OID);
+        relation.column(NAMES[at]) == Some(number) && base == types[at] && collates
+    };
+    relation.is_heap() && relation.column_count() >= COLUMNS && (1..=COLUMNS).all(fits)
 }
 
 /// Reads records out of the rows of one leaf.
@@ -29,9 +45,9 @@ pub struct RecordReader {
 }
 
 /// A record as it lies in its row.
-#[derive(Clone, Copy)]
 pub struct StoredRecord<'a> {
-    pub id: &'a str,
+    /// Borrowed from the row, but for a long id of a row that was too large for its page: then PostgreSQL compressed it.
+    pub id: Cow<'a, str>,
     values: Attribute<'a>,
     metadata: Attribute<'a>,
 }
@@ -43,16 +59,21 @@ impl RecordReader {
         }
     }
 
-    /// The parts of a row; nothing is copied or detoasted.
+    /// The parts of a row; vector and metadata are not detoasted yet.
     #[inline]
     pub fn read<'a>(&self, tuple: &'a [u8]) -> Result<StoredRecord<'a>, Error> {
         let [id, values, metadata] = self.layout.read(tuple, [ID, VALUES, METADATA])?;
-        let Attribute::Inline(id) = id else {
-            return Err(corrupted("an id that is null or stored out of line"));
+        let not_utf8 = |_| corrupted("an id that is not UTF-8");
+        let id = match id {
+            Attribute::Null => return Err(corrupted("an id that is null")),
+            Attribute::Inline(id) => {
+                Cow::Borrowed(std::str::from_utf8(payload(id)).map_err(not_utf8)?)
+            }
+            Attribute::Toasted(id) => {
+                let id = Detoasted::new(id);
+                Cow::Owned(std::str::from_utf8(id.payload()).map_err(not_utf8)?.into())
+            }
         };
-        // SAFETY of meaning, not of memory: PostgreSQL keeps text valid in the server encoding.
-        let id =
-            std::str::from_utf8(payload(id)).map_err(|_| corrupted("an id that is not UTF-8"))?;
         Ok(StoredRecord {
             id,
             values,
@@ -61,16 +82,57 @@ impl RecordReader {
     }
 
     /// Only the vector of a row: the hot path of a scan.
-    #[inline]
+    #[inline(always)]
     pub fn with_values<T>(
         &self,
         tuple: &[u8],
         scratch: &mut Vec<f32>,
         use_elements: impl FnOnce(&[f32]) -> T,
     ) -> Result<Option<T>, Error> {
+        if let Some(elements) = plain_values(tuple) {
+            return Ok(Some(use_elements(elements)));
+        }
         let [values] = self.layout.read(tuple, [VALUES])?;
         with_elements(values, scratch, use_elements)
     }
+}
+
+/// The vector of a row as nearly all rows are: short namespace and id, none of the three null, the vector inline behind
+/// a four-byte header. None where anything is otherwise. A third of the general walk's time, which was a quarter of a
+/// scan's over rows of 384 dimensions.
+#[inline(always)]
+fn plain_values(tuple: &[u8]) -> Option<&[f32]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    let header = tuple.first_chunk::<{ NULL_BITMAP + 1 }>()?;
+    let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+    let columns = u32::from(word(INFOMASK2)) & pg_sys::HEAP_NATTS_MASK;
+    let has_nulls = u32::from(word(INFOMASK)) & pg_sys::HEAP_HASNULL != 0;
+    if columns < VALUES as u32 || (has_nulls && header[NULL_BITMAP] & 0b111 != 0b111) {
+        return None;
+    }
+    let mut at = header[HOFF] as usize;
+    for _ in NAMESPACE..=ID {
+        // An odd byte is a short value's header and tells its size; 1 announces a value stored elsewhere.
+        let first = *tuple.get(at)?;
+        if first & 1 == 0 || first == 1 {
+            return None;
+        }
+        at += usize::from(first >> 1);
+    }
+    if !at.is_multiple_of(4) {
+        if *tuple.get(at)? != 0 {
+            return None; // not padding: a short header
+        }
+        at = at.next_multiple_of(4);
+    }
+    let start = tuple.get(at..)?;
+    let size = u32::from_ne_bytes(*start.first_chunk()?);
+    if size & 3 != 0 {
+        return None; // short, compressed or stored elsewhere
+    }
+    vector_datum::elements_of_plain(start.get(..(size >> 2) as usize)?).ok()
 }
 
 impl StoredRecord<'_> {

@@ -23,8 +23,10 @@ pub mod operator;
 mod pg_list;
 pub mod probe;
 pub mod relation;
+pub mod relation_shape;
 pub mod report;
 pub mod spi_row;
+pub mod table_scan;
 #[cfg(feature = "pg_test")]
 mod tests;
 pub mod transaction;

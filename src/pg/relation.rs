@@ -17,6 +17,7 @@ pub type Oid = pg_sys::Oid;
 pub enum LockMode {
     AccessShare,
     RowExclusive,
+    ShareUpdateExclusive,
     AccessExclusive,
 }
 
@@ -25,6 +26,7 @@ impl LockMode {
         let mode = match self {
             LockMode::AccessShare => pg_sys::AccessShareLock,
             LockMode::RowExclusive => pg_sys::RowExclusiveLock,
+            LockMode::ShareUpdateExclusive => pg_sys::ShareUpdateExclusiveLock,
             LockMode::AccessExclusive => pg_sys::AccessExclusiveLock,
         };
         mode as pg_sys::LOCKMODE
@@ -136,10 +138,27 @@ impl Relation {
         datum.value() as u64
     }
 
-    /// Raises an error if a publication forbids this change for want of a replica identity.
-    pub fn check_replica_identity(&self) {
+    /// Raises an error if a publication forbids updates (or else deletes) for want of a replica identity.
+    pub fn check_replica_identity(&self, updates: bool) {
+        let command = if updates {
+            pg_sys::CmdType::CMD_UPDATE
+        } else {
+            pg_sys::CmdType::CMD_DELETE
+        };
         // SAFETY: `raw` is open.
-        unsafe { pg_sys::CheckCmdReplicaIdentity(self.raw, pg_sys::CmdType::CMD_UPDATE) };
+        unsafe { pg_sys::CheckCmdReplicaIdentity(self.raw, command) };
+    }
+
+    /// Is it a partition of another table?
+    pub fn is_partition(&self) -> bool {
+        // SAFETY: `raw` is open.
+        unsafe { (*(*self.raw).rd_rel).relispartition }
+    }
+
+    /// Is it kept by PostgreSQL's own table access method?
+    pub(super) fn is_heap(&self) -> bool {
+        // SAFETY: `raw` is open.
+        unsafe { (*(*self.raw).rd_rel).relam == Oid::from(pg_sys::HEAP_TABLE_AM_OID) }
     }
 }
 
@@ -208,6 +227,17 @@ pub fn lock_for_drop(partition: Oid) {
             pg_sys::UnlockRelationOid(parent, lock);
         }
     }
+}
+
+/// Is there such a table, and is it a partition?
+pub fn is_attached(relation: Oid) -> bool {
+    // SAFETY: a syscache lookup; answers false for an unknown OID.
+    unsafe { pg_sys::get_rel_relispartition(relation) }
+}
+
+/// Locks a table until the transaction ends, without keeping it open: DDL refuses while it is. False if it is gone.
+pub fn lock(relation: Oid, mode: LockMode) -> bool {
+    Relation::try_open(relation, mode).is_some()
 }
 
 /// Owner of a relation, None if it is gone.

@@ -132,3 +132,9 @@ pub fn accept_invalidations() {
     // SAFETY: inside a transaction.
     unsafe { pg_sys::AcceptInvalidationMessages() };
 }
+
+/// May rows that a snapshot sees be pruned under it (old_snapshot_threshold, until PostgreSQL 16)? Then only the executor's
+/// own scans, which look for it at every page, are to be used.
+pub fn snapshots_expire() -> bool {
+    super::compat::snapshots_expire()
+}

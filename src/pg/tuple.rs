@@ -5,11 +5,11 @@ use super::varlena::{HEADER, Header};
 use crate::error::Error;
 use pgrx::pg_sys;
 
-/// Where a tuple's user data begins and what its header says, by offset (HeapTupleHeaderData).
-const INFOMASK2_OFFSET: usize = 18;
-const INFOMASK_OFFSET: usize = 20;
-const HOFF_OFFSET: usize = 22;
-const NULL_BITMAP_OFFSET: usize = 23;
+/// Places in a tuple's header (HeapTupleHeaderData).
+pub(super) const INFOMASK2: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_infomask2);
+pub(super) const INFOMASK: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_infomask);
+pub(super) const HOFF: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_hoff);
+pub(super) const NULL_BITMAP: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_bits);
 
 /// A column's value as it lies in the tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +67,9 @@ impl TupleLayout {
                 *tuple.get(offset + 1)?,
             ]))
         };
-        let (Some(infomask2), Some(infomask), Some(&hoff)) = (
-            header(INFOMASK2_OFFSET),
-            header(INFOMASK_OFFSET),
-            tuple.get(HOFF_OFFSET),
-        ) else {
+        let (Some(infomask2), Some(infomask), Some(&hoff)) =
+            (header(INFOMASK2), header(INFOMASK), tuple.get(HOFF))
+        else {
             return Err(corrupted());
         };
         let stored = (infomask2 as u32 & pg_sys::HEAP_NATTS_MASK) as usize;
@@ -169,9 +167,7 @@ pub fn payload(inline: &[u8]) -> &[u8] {
 }
 
 fn is_null(tuple: &[u8], index: usize) -> Result<bool, Error> {
-    let byte = tuple
-        .get(NULL_BITMAP_OFFSET + index / 8)
-        .ok_or_else(corrupted)?;
+    let byte = tuple.get(NULL_BITMAP + index / 8).ok_or_else(corrupted)?;
     Ok(byte & (1 << (index % 8)) == 0)
 }
 

@@ -1,6 +1,8 @@
 //! Writes one record at a time into a leaf, below the planner: what INSERT … ON CONFLICT (namespace, id) DO UPDATE,
 //! UPDATE and DELETE do (executor/nodeModifyTable.c), for a table that has no triggers and no constraints.
 
+mod batch;
+
 use super::compat;
 use super::heap::{Snapshot, Tid};
 use super::leaf::{ID, NAMESPACE};
@@ -38,6 +40,7 @@ pub struct Writer<'r> {
     arbiters: *mut pg_sys::List,
     new_slot: *mut pg_sys::TupleTableSlot,
     old_slot: *mut pg_sys::TupleTableSlot,
+    /// Of a batch; NULL for single records, which shall not go through a ring of buffers.
     bulk: pg_sys::BulkInsertState,
     command: pg_sys::CommandId,
 }
@@ -71,7 +74,7 @@ impl<'r> Writer<'r> {
                 arbiters: pg_sys::lappend_oid(std::ptr::null_mut(), id_index),
                 new_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
                 old_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
-                bulk: pg_sys::GetBulkInsertState(),
+                bulk: std::ptr::null_mut(),
                 command: pg_sys::GetCurrentCommandId(true),
             }
         }
@@ -81,7 +84,9 @@ impl<'r> Writer<'r> {
     pub fn finish(self) {
         // SAFETY: made in `open`, used by nobody else, and given up with `self`.
         unsafe {
-            pg_sys::FreeBulkInsertState(self.bulk);
+            if !self.bulk.is_null() {
+                pg_sys::FreeBulkInsertState(self.bulk);
+            }
             pg_sys::ExecDropSingleTupleTableSlot(self.new_slot);
             pg_sys::ExecDropSingleTupleTableSlot(self.old_slot);
             pg_sys::ExecCloseIndices(self.result_relation);
@@ -331,13 +336,20 @@ impl<'r> Writer<'r> {
 
     /// Puts the record's datums into new_slot; they live until [`Writer::reset_row`].
     fn fill_slot(&mut self, record: NewRecord<'_>) {
+        // SAFETY: new_slot was made for this relation.
+        unsafe { self.fill(self.new_slot, record) };
+    }
+
+    /// # Safety
+    /// `slot` must be one of this relation. What it is filled with lives until [`Writer::reset_row`].
+    unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, record: NewRecord<'_>) {
         // SAFETY: the slot has the leaf's four columns; the per-tuple context lives as long as the executor state.
         unsafe {
             let context = (*per_tuple_context(self.estate)).ecxt_per_tuple_memory;
             let previous = pg_sys::MemoryContextSwitchTo(context);
-            clear_slot(self.new_slot);
-            let values = (*self.new_slot).tts_values;
-            let nulls = (*self.new_slot).tts_isnull;
+            clear_slot(slot);
+            let values = (*slot).tts_values;
+            let nulls = (*slot).tts_isnull;
             let columns = [
                 Some(self.namespace),
                 record.id.into_datum(),
@@ -350,7 +362,7 @@ impl<'r> Writer<'r> {
                 *nulls.add(index) = datum.is_none();
                 *values.add(index) = datum.unwrap_or(pg_sys::Datum::null());
             }
-            pg_sys::ExecStoreVirtualTuple(self.new_slot);
+            pg_sys::ExecStoreVirtualTuple(slot);
             pg_sys::MemoryContextSwitchTo(previous);
         }
     }
@@ -413,6 +425,19 @@ fn outcome(result: pg_sys::TM_Result::Type) -> Result<Outcome, Error> {
     }
 }
 
+/// Is the key a text in ascending C order?
+///
+/// # Safety
+/// `index` must be an open index with more than `key` key columns.
+unsafe fn is_plain_text_key(index: pg_sys::Relation, key: usize) -> bool {
+    // SAFETY: the caller's contract; these arrays have an element for each key column.
+    unsafe {
+        *(*index).rd_opcintype.add(key) == pg_sys::TEXTOID
+            && *(*index).rd_indcollation.add(key) == Oid::from(pg_sys::C_COLLATION_OID)
+            && *(*index).rd_indoption.add(key) == 0
+    }
+}
+
 /// The unique index on exactly (namespace, id) of a leaf, if it is there.
 pub fn id_index(relation: &Relation) -> Option<Oid> {
     // SAFETY: the list is ours to read; each index is opened before its pg_index row is looked at.
@@ -434,6 +459,7 @@ pub fn id_index(relation: &Relation) -> Option<Oid> {
                     && form.indimmediate
                     && form.indnatts == 2
                     && keys == [NAMESPACE, ID]
+                    && (0..2).all(|key| is_plain_text_key(index, key))
                     && (*index).rd_indexprs.is_null()
                     && (*index).rd_indpred.is_null();
                 pg_sys::index_close(index, LockMode::AccessShare.raw());

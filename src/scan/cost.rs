@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exec::{FIRST_EXTRA, GROWTH, LEAST_FURTHER, largest_batch};
-use crate::pg::node::{CostInput, PathCost};
+use crate::pg::relation_shape::{CostInput, PathCost};
 
 /// Before the first row: one pass over the table, with quals, distances and the choice of the best. Until the last: as
 /// many passes as batches, and each row fetched again.
@@ -68,7 +68,7 @@ fn passes(rows: f64, first: f64, largest: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg::node::ExpressionCost;
+    use crate::pg::relation_shape::ExpressionCost;
 
     fn table(rows: f64) -> CostInput {
         CostInput {

@@ -12,10 +12,11 @@ use super::private::{LIMIT, Limit, OFFSET, QUERY, TopKPlan};
 use crate::error::Error;
 use crate::index::topk::TopK;
 use crate::pg::custom_scan::CustomScan;
-use crate::pg::executor::{Executor, TableScan};
+use crate::pg::executor::Executor;
 use crate::pg::explain::Explain;
 use crate::pg::heap::Tid;
 use crate::pg::memory::work_mem;
+use crate::pg::table_scan::TableScan;
 use core::ffi::CStr;
 
 /// Rows kept beyond those the query wants: a few may be skipped above (locked rows, joins).

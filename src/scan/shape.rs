@@ -3,10 +3,10 @@
 
 use super::private::{Limit, TopKPlan};
 use crate::metric::Distance;
-use crate::pg::node::{
+use crate::pg::operator::FunctionId;
+use crate::pg::relation_shape::{
     LimitShape, Operand, OrderShape, RelationKind, RelationShape, SortExpression,
 };
-use crate::pg::operator::FunctionId;
 use core::fmt;
 
 /// The functions behind Conifer's operators in this database.

@@ -87,7 +87,8 @@ def fill(connection):
 
 
 @pytest.fixture(scope="module")
-def database():
+def tables():
+    """The connection string of a database with the tables above, and a role that may read them."""
     name, role = f"topk_{uuid.uuid4().hex[:8]}", f"reader_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(DSN, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
@@ -185,8 +186,8 @@ def assert_same(on, off, exact, distance_at, sql):
 
 
 @pytest.fixture
-def pair(database):
-    pair = Pair(database[0])
+def pair(tables):
+    pair = Pair(tables[0])
     yield pair
     pair.connection.close()
     if pair.asked:
@@ -404,10 +405,10 @@ def test_parameters_from_initplans(pair):
 
 
 @pytest.mark.parametrize("clause", ["FOR UPDATE", "FOR SHARE", "FOR NO KEY UPDATE SKIP LOCKED", "FOR UPDATE SKIP LOCKED", "FOR UPDATE NOWAIT"])
-def test_row_locks(database, pair, clause):
+def test_row_locks(tables, pair, clause):
     """Another session holds locks on more of the nearest rows than the node keeps at first."""
     queries = Queries(SEED)
-    with psycopg.connect(database[0]) as other:
+    with psycopg.connect(tables[0]) as other:
         for held in [0, 40] if "SKIP" in clause or "NOWAIT" in clause else [0]:
             distance = queries.distance(vector=f"'{vector_text(queries.rng)}'::vector")
             other.execute(f"SELECT id FROM item t WHERE v IS NOT NULL ORDER BY {distance} LIMIT {held} FOR UPDATE").fetchall()
@@ -417,8 +418,8 @@ def test_row_locks(database, pair, clause):
             other.rollback()
 
 
-def test_row_security(database, pair):
-    role = database[1]
+def test_row_security(tables, pair):
+    role = tables[1]
     queries = Queries(SEED)
     pair.connection.execute("SET test.owner = 'o1'")
     # A function that would tell what it sees, were it called on rows of others.
@@ -515,12 +516,112 @@ def test_other_tables(pair, table):
         assert stored > 60 * WIDE * 4 / 2, "the vectors were to lie in the TOAST table"
 
 
+@pytest.mark.parametrize("seed", seeds(2))
+def test_grouping_and_windows(pair, seed):
+    """Where LIMIT counts something else than rows of the table, and orders are wanted below it."""
+    queries = Queries(seed)
+    for _ in range(6):
+        distance, qual, limit = queries.distance(), queries.qual(), queries.limit()
+        for sql in [
+            f"SELECT DISTINCT ON ({distance}) {distance} AS d, id FROM item t WHERE {qual} ORDER BY {distance}, id {limit}",
+            f"SELECT {distance} AS d, count(*), min(id) FROM item t WHERE {qual} GROUP BY {distance} ORDER BY {distance} {limit}",
+            f"SELECT {distance} AS d, id, rank() OVER (ORDER BY {distance}) FROM item t WHERE {qual} ORDER BY {distance}, id {limit}",
+            f"SELECT id FROM grp JOIN item t USING (grp) WHERE EXISTS (SELECT 1 FROM item t WHERE {qual} ORDER BY {distance} LIMIT 1) ORDER BY id",
+        ]:
+            pair.switch(False)
+            pair.compare(sql, exact=True)
+
+
+def test_orders_the_node_does_not_have(pair):
+    queries = Queries(SEED)
+    for direction in ["DESC", "DESC NULLS LAST", "NULLS FIRST", "DESC NULLS FIRST"]:
+        for _ in range(4):
+            distance = queries.distance()
+            sql = f"SELECT {distance} AS d, id FROM item t WHERE {queries.qual()} ORDER BY {distance} {direction}, id {queries.limit()}"
+            pair.compare(sql, exact=True)
+
+
+def test_changes_made_from_a_query(pair):
+    queries = Queries(SEED)
+    for _ in range(8):
+        distance = queries.distance(vector=f"'{vector_text(queries.rng)}'::vector")
+        nearest = f"SELECT id FROM item t WHERE grp > 2 ORDER BY {distance}, id LIMIT {queries.rng.choice([1, 5, 60])}"
+        for sql in [
+            f"UPDATE item SET v = '[0,0,0,0,0,0,0,1]' WHERE id IN ({nearest}) RETURNING id",
+            f"DELETE FROM item WHERE id = ANY (ARRAY({nearest})) RETURNING id",
+            f"INSERT INTO grp SELECT id + 100, 'from' || id FROM ({nearest}) n RETURNING grp",
+            f"WITH gone AS (DELETE FROM item t WHERE id IN ({nearest} FOR UPDATE) RETURNING *) "
+            f"SELECT id FROM gone UNION ALL ({nearest})",
+        ]:
+
+            def run(connection):
+                connection.execute("BEGIN")
+                rows = sorted(connection.execute(sql).fetchall())
+                left = connection.execute("SELECT count(*), sum(id) FROM item WHERE v IS NOT NULL").fetchall()
+                connection.execute("ROLLBACK")
+                return rows + left
+
+            pair.count(sql)
+            on, off = pair.both(run)
+            assert_same(on, off, True, 0, sql)
+
+
+def test_a_loop_that_changes_what_it_reads(pair):
+    pair.connection.execute("""
+        CREATE OR REPLACE FUNCTION walk(q vector, k int) RETURNS SETOF int LANGUAGE plpgsql AS $$
+        DECLARE found int;
+        BEGIN
+          FOR found IN SELECT id FROM item ORDER BY v <-> q, id LIMIT k LOOP
+            UPDATE item SET v = q WHERE id = found + 1;
+            DELETE FROM item WHERE id = found + 2;
+            RETURN NEXT found;
+          END LOOP;
+        END $$""")
+
+    def run(connection):
+        connection.execute("BEGIN")
+        rows = connection.execute("SELECT walk(q, 60) FROM (VALUES ('[.5,0,.5,0,.5,0,.5,0]'::vector), ('[1,1,1,1,0,0,0,0]')) t (q)").fetchall()
+        connection.execute("ROLLBACK")
+        return rows
+
+    on, off = pair.both(run)
+    assert len(off) == 120
+    assert_same(on, off, True, 0, "walk")
+
+
+def test_a_held_cursor_outlives_its_transaction(pair):
+    sql = "SELECT id FROM item t ORDER BY v <-> '[1,0,1,0,1,0,1,0]', id LIMIT 90"
+
+    def run(connection):
+        connection.execute("BEGIN")
+        connection.execute(f"DECLARE held CURSOR WITH HOLD FOR {sql}")
+        rows = connection.execute("FETCH 10 FROM held").fetchall()
+        connection.execute("COMMIT")
+        rows += connection.execute("FETCH ALL FROM held").fetchall()
+        connection.execute("CLOSE held")
+        return rows
+
+    pair.count(sql, must_use=True)
+    on, off = pair.both(run)
+    assert len(off) == 90
+    assert_same(on, off, True, 0, sql)
+
+
 def test_errors_are_the_operators_own(pair):
     for expression in ["t.v <=> '[1,2]'", "'[1,2]' <=> t.v", "t.v <-> (SELECT '[1,2,3]'::vector)"]:
         sql = f"SELECT id FROM item t ORDER BY {expression} LIMIT 3"
         pair.count(sql, must_use=True)
         on, off = pair.both(lambda connection: connection.execute(sql).fetchall())
         assert on == off and on[0] == "22000" and on[1].startswith("different vector dimensions"), (on, off)
+    # In the middle of a pass: an error of a condition, and a cancelled scan.
+    pair.connection.execute("CREATE FUNCTION slow(int) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN $1; END'")
+    for qual, state in [("1 / (id - 700) < 5", "22012"), ("slow(id) > 0", "57014")]:
+        sql = f"SELECT id FROM item t WHERE {qual} ORDER BY t.v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3"
+        pair.connection.execute("SET statement_timeout = '200ms'")
+        pair.count(sql, must_use=True)
+        on, off = pair.both(lambda connection: connection.execute(sql).fetchall())
+        assert on == off and on[0] == state, (on, off)
+        pair.connection.execute("RESET statement_timeout")
     # No row needs the distance: no error.
     for qual in ["false", "id < 0", "v IS NULL"]:
         sql = f"SELECT id FROM item t WHERE {qual} ORDER BY t.v <=> '[1,2]', id LIMIT 3"
@@ -542,6 +643,38 @@ def test_small_work_mem_makes_several_passes(pair):
     plan = "\n".join(row[0] for row in pair.connection.execute(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql}"))
     assert "Passes: 4" in plan, plan
     assert "Rows Scanned: 60000" in plan, plan
+
+
+def test_operators_of_another_extension_are_left_alone(both):
+    """pgvector's operators have the same names and behave alike; each extension's plans are for its own type only."""
+    with psycopg.connect(both, autocommit=True) as connection:
+        for schema, taken in [("ours", True), ("theirs", False)]:
+            connection.execute(f"CREATE TABLE of_{schema} AS SELECT ARRAY[n, 1]::{schema}.vector AS v FROM generate_series(1, 900) n")
+            connection.execute(f"ANALYZE of_{schema}")
+            sql = f"SELECT v FROM of_{schema} ORDER BY v OPERATOR({schema}.<->) '[3,3]' LIMIT 3"
+            plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {sql}"))
+            assert (NODE in plan) == taken, plan
+
+
+def test_the_extension_comes_and_goes(server):
+    """The operators are looked up once per connection, and again when they have changed."""
+    name = f"topk_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        with psycopg.connect(psycopg.conninfo.make_conninfo(server, dbname=name), autocommit=True) as connection:
+            connection.execute("LOAD 'conifer'")
+            connection.execute("CREATE TABLE plain AS SELECT n FROM generate_series(1, 900) n")
+            for _ in range(2):
+                connection.execute("SELECT n FROM plain ORDER BY n LIMIT 1")  # plans without the extension
+                connection.execute("CREATE EXTENSION conifer")
+                connection.execute("CREATE TABLE t AS SELECT ARRAY[n, 1]::vector AS v FROM generate_series(1, 900) n")
+                connection.execute("ANALYZE t")
+                sql = "SELECT v FROM t ORDER BY v <-> '[3,3]' LIMIT 1"
+                assert NODE in "\n".join(row[0] for row in connection.execute(f"EXPLAIN {sql}"))
+                assert connection.execute(sql).fetchone() == ("[3,1]",)
+                connection.execute("DROP EXTENSION conifer CASCADE")
+                connection.execute("DROP TABLE t")
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 # -- concurrent updates: EvalPlanQual -------------------------------------------------------------------------------
@@ -605,9 +738,9 @@ def wait_until_blocked(observer, pid, rows):
 
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
 @pytest.mark.parametrize("conflict", CONFLICTS)
-def test_for_update_waits_and_rechecks(database, conflict, isolation):
-    with_node = locked_rows(database[0], True, conflict, isolation)
-    without = locked_rows(database[0], False, conflict, isolation)
+def test_for_update_waits_and_rechecks(tables, conflict, isolation):
+    with_node = locked_rows(tables[0], True, conflict, isolation)
+    without = locked_rows(tables[0], False, conflict, isolation)
     assert with_node == without
     nearest, rows = without
     if isolation == "REPEATABLE READ":

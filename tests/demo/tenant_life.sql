@@ -44,10 +44,14 @@ SELECT jsonb_pretty(pc_query_json('multitenant-app', 'tenant2',
 SELECT id, values <=> '[0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]' AS distance FROM "multitenant-app"
 WHERE namespace = 'tenant1' ORDER BY values <=> '[0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]' LIMIT 3;
 
-\echo '   ... with a plan node that keeps three rows instead of sorting all ...'
+\echo '   ... with a plan node that keeps k rows instead of sorting all, once a tenant has more than a few (here 1,000, upserted as arrays) ...'
 \echo
+SELECT pc_upsert('multitenant-app', 'tenant3', array_agg('doc' || i), array_agg(v)) AS upserted
+FROM (SELECT i, array_agg(sin(i * j))::vector AS v
+      FROM generate_series(1, 1000) AS i, generate_series(1, 8) AS j GROUP BY i) AS generated;
+ANALYZE "multitenant-app";
 EXPLAIN (COSTS OFF) SELECT id FROM "multitenant-app"
-WHERE namespace = 'tenant1' ORDER BY values <=> '[0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]' LIMIT 3;
+WHERE namespace = 'tenant3' ORDER BY values <=> '[0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]' LIMIT 3;
 
 \echo '   ... joins with the rest of your data ...'
 \echo

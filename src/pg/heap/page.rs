@@ -1,0 +1,198 @@
+//! Pages of a heap table: pinned, remembered from scan to scan, their tuples as bytes.
+
+use crate::pg::relation::Relation;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Bytes the processor fetches at once.
+const CACHE_LINE: usize = 64;
+
+/// SizeOfPageHeaderData: the line pointers begin here.
+const PAGE_HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
+
+/// A buffer pin, given back on drop.
+pub struct Pin(pub(super) pg_sys::Buffer);
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // abort releases it
+        }
+        // SAFETY: pinned by ReadBufferExtended and released once, here.
+        unsafe { pg_sys::ReleaseBuffer(self.0) };
+    }
+}
+
+/// Pages of one relation for one scan.
+///
+/// It remembers from scan to scan which buffers the pages of a small table were in. With some five rows of 384
+/// dimensions a page, the lookup in the shared buffer table was a tenth of a scan's time.
+pub struct PageSource<'r> {
+    relation: &'r Relation,
+    strategy: ReadStrategy,
+    recent: Vec<pg_sys::Buffer>,
+}
+
+/// Larger tables are not remembered, and of the others so many: at 4 bytes a page at most 4 MB a backend.
+const REMEMBERED_PAGES: u32 = 4096;
+const REMEMBERED_TABLES: usize = 256;
+
+thread_local! {
+    static RECENT: RefCell<HashMap<pg_sys::Oid, Vec<pg_sys::Buffer>>> = RefCell::default();
+}
+
+impl<'r> PageSource<'r> {
+    pub fn new(relation: &'r Relation, blocks: u32) -> PageSource<'r> {
+        let strategy = ReadStrategy::new(blocks);
+        let remembers = blocks <= REMEMBERED_PAGES && strategy.0.is_null();
+        let recent = if remembers {
+            let mut recent = RECENT
+                .with_borrow_mut(|tables| tables.remove(&relation.oid()))
+                .unwrap_or_default();
+            recent.resize(blocks as usize, 0);
+            recent
+        } else {
+            Vec::new()
+        };
+        PageSource {
+            relation,
+            strategy,
+            recent,
+        }
+    }
+
+    /// Pins a block.
+    pub fn read(&mut self, block: u32) -> Pin {
+        let relation = self.relation.raw();
+        let recent = self.recent.get_mut(block as usize);
+        if let Some(&mut buffer) = recent
+            && buffer > 0
+            // SAFETY: the relation is open; the number is of an earlier pin.
+            && unsafe { crate::pg::compat::read_recent_buffer(relation, block, buffer) }
+        {
+            return Pin(buffer);
+        }
+        // SAFETY: the relation is open; a block past the end raises an error; the strategy is NULL or one we made.
+        let buffer = unsafe {
+            pg_sys::ReadBufferExtended(
+                relation,
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+                block,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                self.strategy.0,
+            )
+        };
+        if let Some(recent) = self.recent.get_mut(block as usize) {
+            *recent = buffer;
+        }
+        Pin(buffer)
+    }
+}
+
+impl Drop for PageSource<'_> {
+    fn drop(&mut self) {
+        if self.recent.is_empty() || std::thread::panicking() {
+            return;
+        }
+        let recent = std::mem::take(&mut self.recent);
+        RECENT.with_borrow_mut(|tables| {
+            if tables.len() >= REMEMBERED_TABLES {
+                tables.clear();
+            }
+            tables.insert(self.relation.oid(), recent);
+        });
+    }
+}
+
+/// Asks for the first lines of both halves of a page while another is being read.
+#[inline]
+pub fn prefetch_page(page: *const u8) {
+    if !page.is_null() {
+        let half = pg_sys::BLCKSZ as usize / 2;
+        prefetch(page, 4);
+        prefetch(page.wrapping_add(half), 4);
+    }
+}
+
+/// Asks for a tuple's lines, of a long one the first: the prefetcher follows.
+#[inline]
+pub fn prefetch_tuple(tuple: &[u8]) {
+    prefetch(tuple.as_ptr(), (tuple.len() / CACHE_LINE).min(32));
+}
+
+/// Asks for cache lines. Prefetches read nothing and cannot fault, wherever they point.
+#[inline(always)]
+fn prefetch(start: *const u8, lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * CACHE_LINE).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, lines); // elsewhere there is no stable intrinsic
+}
+
+/// A ring of buffers for tables larger than a quarter of shared buffers, as a sequential scan has (initscan in
+/// heapam.c); else nothing.
+struct ReadStrategy(pg_sys::BufferAccessStrategy);
+
+impl ReadStrategy {
+    fn new(blocks: u32) -> ReadStrategy {
+        // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context.
+        ReadStrategy(unsafe {
+            if i64::from(blocks) > i64::from(pg_sys::NBuffers) / 4 {
+                pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
+            } else {
+                std::ptr::null_mut()
+            }
+        })
+    }
+}
+
+impl Drop for ReadStrategy {
+    fn drop(&mut self) {
+        if self.0.is_null() || std::thread::panicking() {
+            return; // abort frees the memory context
+        }
+        // SAFETY: made by GetAccessStrategy, given up here.
+        unsafe { pg_sys::FreeAccessStrategy(self.0) };
+    }
+}
+
+/// # Safety
+/// `page` must be a pinned heap page.
+pub unsafe fn max_offset(page: pg_sys::Page) -> u16 {
+    // SAFETY: the caller's contract; PageGetMaxOffsetNumber in storage/bufpage.h.
+    let lower = unsafe { (*page.cast::<pg_sys::PageHeaderData>()).pd_lower } as usize;
+    (lower.saturating_sub(PAGE_HEADER) / size_of::<pg_sys::ItemIdData>()) as u16
+}
+
+/// # Safety
+/// `offset` must lie between 1 and the page's [`max_offset`].
+pub unsafe fn item_id(page: pg_sys::Page, offset: u16) -> pg_sys::ItemId {
+    // SAFETY: the caller's contract; the line pointers follow the page header.
+    unsafe {
+        page.cast::<u8>()
+            .add(PAGE_HEADER)
+            .cast::<pg_sys::ItemIdData>()
+            .add(offset as usize - 1)
+    }
+}
+
+pub fn page_of(pin: &Pin) -> pg_sys::Page {
+    // SAFETY: the buffer is pinned.
+    unsafe { pg_sys::BufferGetPage(pin.0) }
+}
+
+/// # Safety
+/// `offset` must be a normal line pointer of the pinned page, and the tuple must be one no pruning removes.
+pub unsafe fn tuple_bytes<'a>(page: pg_sys::Page, offset: u16) -> &'a [u8] {
+    // SAFETY: the caller's contract; lp_off and lp_len of a normal line pointer lie within the page.
+    unsafe {
+        let item = item_id(page, offset);
+        let start = page.cast::<u8>().add((*item).lp_off() as usize);
+        std::slice::from_raw_parts(start, (*item).lp_len() as usize)
+    }
+}
