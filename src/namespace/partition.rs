@@ -45,7 +45,7 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
     let root = format!("{}.{}", quote(&schema), quote(name));
     let vector = format!("{}.vector({dimension})", extension::schema()?);
     // MAIN keeps the vector in the row where it fits, so that one page read gives row and distance; long metadata goes
-    // to TOAST before it.
+    // to TOAST before it. Of a row whose vector does not fit, ids would go to TOAST even before that, unless they are MAIN too.
     run(&format!(
         "CREATE TABLE {root} (
             namespace conifer.namespace_name,
@@ -55,7 +55,8 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
         ) PARTITION BY HASH (namespace)"
     ))?;
     run(&format!(
-        "ALTER TABLE {root} ALTER COLUMN \"values\" SET STORAGE MAIN"
+        "ALTER TABLE {root} ALTER COLUMN namespace SET STORAGE MAIN, ALTER COLUMN id SET STORAGE MAIN,
+             ALTER COLUMN \"values\" SET STORAGE MAIN"
     ))?;
     run(&format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"))?;
     relation::lookup(&c_string(&schema), &c_string(name))

@@ -74,7 +74,7 @@ pub fn list(
     let (mut ids, mut more, mut failure) = (Vec::new(), false, None);
     probe.walk(from, inclusive, |row| match reader.read(row) {
         Ok(stored) if stored.id.starts_with(prefix) && ids.len() < limit => {
-            ids.push(stored.id.to_owned());
+            ids.push(stored.id.into_owned());
             true
         }
         Ok(stored) => {

@@ -29,7 +29,7 @@ impl Record {
     /// Copies the parts asked for out of a stored row.
     pub fn from_stored(stored: &StoredRecord<'_>, parts: Parts) -> Result<Record, Error> {
         Ok(Record {
-            id: stored.id.to_owned(),
+            id: stored.id.clone().into_owned(),
             values: if parts.values {
                 stored.with_values(<[f32]>::to_vec)?
             } else {

@@ -88,11 +88,11 @@ fn scan(
         let rank = Rank::new(key);
         if best
             .worst()
-            .is_none_or(|worst| (rank, stored.id) < (worst.rank, &*worst.id))
+            .is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id))
         {
             best.push(Candidate {
                 rank,
-                id: stored.id.into(),
+                id: (&*stored.id).into(),
                 tid,
                 key: key.to_bits(),
             });

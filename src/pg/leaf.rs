@@ -5,6 +5,7 @@ use super::tuple::{Attribute, HOFF, INFOMASK, INFOMASK2, NULL_BITMAP, TupleLayou
 use super::vector_datum::{self, Stored};
 use crate::error::Error;
 use pgrx::pg_sys;
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 /// Attribute numbers of a leaf's columns, in the order every index creates them.
@@ -44,9 +45,9 @@ pub struct RecordReader {
 }
 
 /// A record as it lies in its row.
-#[derive(Clone, Copy)]
 pub struct StoredRecord<'a> {
-    pub id: &'a str,
+    /// Borrowed from the row, but for a long id of a row that was too large for its page: then PostgreSQL compressed it.
+    pub id: Cow<'a, str>,
     values: Attribute<'a>,
     metadata: Attribute<'a>,
 }
@@ -58,16 +59,21 @@ impl RecordReader {
         }
     }
 
-    /// The parts of a row; nothing is copied or detoasted.
+    /// The parts of a row; vector and metadata are not detoasted yet.
     #[inline]
     pub fn read<'a>(&self, tuple: &'a [u8]) -> Result<StoredRecord<'a>, Error> {
         let [id, values, metadata] = self.layout.read(tuple, [ID, VALUES, METADATA])?;
-        let Attribute::Inline(id) = id else {
-            return Err(corrupted("an id that is null or stored out of line"));
+        let not_utf8 = |_| corrupted("an id that is not UTF-8");
+        let id = match id {
+            Attribute::Null => return Err(corrupted("an id that is null")),
+            Attribute::Inline(id) => {
+                Cow::Borrowed(std::str::from_utf8(payload(id)).map_err(not_utf8)?)
+            }
+            Attribute::Toasted(id) => {
+                let id = Detoasted::new(id);
+                Cow::Owned(std::str::from_utf8(id.payload()).map_err(not_utf8)?.into())
+            }
         };
-        // SAFETY of meaning, not of memory: PostgreSQL keeps text valid in the server encoding.
-        let id =
-            std::str::from_utf8(payload(id)).map_err(|_| corrupted("an id that is not UTF-8"))?;
         Ok(StoredRecord {
             id,
             values,

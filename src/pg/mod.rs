@@ -27,6 +27,8 @@ pub mod relation_shape;
 pub mod report;
 pub mod spi_row;
 pub mod table_scan;
+#[cfg(feature = "pg_test")]
+mod tests;
 pub mod transaction;
 pub mod tuple;
 pub mod typmod;
