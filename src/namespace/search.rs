@@ -76,16 +76,20 @@ fn scan(
         {
             return Ok(()); // a row without a vector is nowhere near anything
         }
+        let key = reader.with_values(row, &mut scratch, |vector| scorer.exact(vector))?;
+        let Some(key) = key else {
+            return Ok(());
+        };
+        let rank = Rank::new(key);
+        if best.worst().is_some_and(|worst| rank > worst.rank) {
+            return Ok(());
+        }
         let stored = reader.read(row)?;
         if let Some(filter) = query.filter
             && !stored.with_metadata(|payload| matches(filter, payload))?
         {
             return Ok(());
         }
-        let Some(key) = stored.with_values(|vector| scorer.exact(vector))? else {
-            return Ok(());
-        };
-        let rank = Rank::new(key);
         if best
             .worst()
             .is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id))

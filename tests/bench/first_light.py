@@ -200,7 +200,7 @@ def exact_queries(dsn, rows, queries, rounds, sizes):
                 queries,
             )
             b, found_b = median_query(
-                conifer, "SELECT id, score FROM pc_query('items', %b, %b, 10)", tenant, queries
+                conifer, "SELECT id FROM pc_query('items', %b, %b, 10)", tenant, queries
             )
             c, _ = median_query(conifer, "SELECT 1 WHERE %b::text IS NOT NULL AND %b IS NOT NULL", tenant, queries)
             theirs.append(a * 1e3)

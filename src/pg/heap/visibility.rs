@@ -9,9 +9,28 @@ use pgrx::pg_sys;
 pub const MAX_TUPLES: usize =
     (pg_sys::BLCKSZ as usize - 24) / (24 + size_of::<pg_sys::ItemIdData>());
 
-unsafe extern "C-unwind" {
-    /// storage/lmgr/predicate.c; not in the bindings.
-    fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
+/// Functions of the server without pgrx's guard, for use inside a guarded closure only: one guard a page, not one a call.
+mod unguarded {
+    use core::ffi::c_int;
+    use pgrx::pg_sys::{Buffer, HeapTuple, Relation, Snapshot};
+
+    unsafe extern "C-unwind" {
+        pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
+        pub(super) fn HeapTupleSatisfiesVisibility(
+            tuple: HeapTuple,
+            snapshot: Snapshot,
+            buffer: Buffer,
+        ) -> bool;
+        pub(super) fn HeapCheckForSerializableConflictOut(
+            visible: bool,
+            relation: Relation,
+            tuple: HeapTuple,
+            buffer: Buffer,
+            snapshot: Snapshot,
+        );
+        /// storage/lmgr/predicate.c; not in the bindings.
+        pub(super) fn PredicateLockRelation(relation: Relation, snapshot: Snapshot);
+    }
 }
 
 /// Counts the scan for statistics and takes the serializable isolation's predicate lock. True if serializable.
@@ -25,7 +44,9 @@ pub fn begin_read(relation: &Relation, snapshot: Snapshot<'_>) -> bool {
         }
         let serializable = pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32;
         if serializable {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| PredicateLockRelation(raw, snapshot.raw()));
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                unguarded::PredicateLockRelation(raw, snapshot.raw())
+            });
         }
         serializable
     }
@@ -42,6 +63,7 @@ unsafe fn assoc_statistics(relation: pg_sys::Relation) -> bool {
 }
 
 /// Fills `offsets` with the visible rows of a page and answers how many they are.
+#[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
 pub fn visible_offsets(
     relation: &Relation,
     snapshot: Snapshot<'_>,
@@ -51,54 +73,51 @@ pub fn visible_offsets(
     offsets: &mut [u16; MAX_TUPLES],
 ) -> usize {
     let page = page_of(pin);
+    let (buffer, heap, table) = (pin.0, relation.raw(), relation.oid());
+    let snapshot = snapshot.raw();
     let header = page.cast::<pg_sys::PageHeaderData>();
-    // SAFETY: the page is pinned; pd_prune_xid is a hint that may be read without the lock, as heapgetpage does.
+    let mut found = 0;
+    // SAFETY: the page is pinned; pd_prune_xid is a hint that may be read without the lock, as heapgetpage does. Between
+    // lock and unlock all reads stay on the page. The closure owns nothing that would have to be dropped, so an error
+    // raised in it may jump over it; the transaction's abort lets go of the lock.
     unsafe {
         if (*header).pd_prune_xid != pg_sys::InvalidTransactionId {
-            pg_sys::heap_page_prune_opt(relation.raw(), pin.0);
+            pg_sys::heap_page_prune_opt(heap, buffer);
         }
-        pg_sys::LockBuffer(pin.0, pg_sys::BUFFER_LOCK_SHARE as i32);
-    }
-    // SAFETY: pinned and share-locked from here to the unlock; all reads stay on the page.
-    unsafe {
-        let raw = snapshot.raw();
-        let all_visible =
-            (*header).pd_flags as u32 & pg_sys::PD_ALL_VISIBLE != 0 && !(*raw).takenDuringRecovery;
-        let mut found = 0;
-        for offset in 1..=max_offset(page) {
-            let item = item_id(page, offset);
-            if (*item).lp_flags() != pg_sys::LP_NORMAL {
-                continue;
-            }
-            let data = page.cast::<u8>().add((*item).lp_off() as usize);
-            let mut tuple = pg_sys::HeapTupleData {
-                t_len: (*item).lp_len(),
-                t_self: Tid { block, offset }.to_raw(),
-                t_tableOid: relation.oid(),
-                t_data: data.cast(),
-            };
-            let visible = all_visible
-                || (!serializable && is_plainly_visible(tuple.t_data, raw))
-                || pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, raw, pin.0);
-            if serializable {
-                // This isolation must be shown every tuple, visible or not.
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let all_visible = (*header).pd_flags as u32 & pg_sys::PD_ALL_VISIBLE != 0
+                && !(*snapshot).takenDuringRecovery;
+            for offset in 1..=max_offset(page) {
+                let item = item_id(page, offset);
+                if (*item).lp_flags() != pg_sys::LP_NORMAL {
+                    continue;
+                }
+                let mut tuple = pg_sys::HeapTupleData {
+                    t_len: (*item).lp_len(),
+                    t_self: Tid { block, offset }.to_raw(),
+                    t_tableOid: table,
+                    t_data: page.cast::<u8>().add((*item).lp_off() as usize).cast(),
+                };
                 let tuple = &raw mut tuple;
-                pg_sys::HeapCheckForSerializableConflictOut(
-                    visible,
-                    relation.raw(),
-                    tuple,
-                    pin.0,
-                    raw,
-                );
+                let visible = all_visible
+                    || (!serializable && is_plainly_visible((*tuple).t_data, snapshot))
+                    || unguarded::HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
+                if serializable {
+                    // This isolation must be shown every tuple, visible or not.
+                    unguarded::HeapCheckForSerializableConflictOut(
+                        visible, heap, tuple, buffer, snapshot,
+                    );
+                }
+                if visible && found < MAX_TUPLES {
+                    offsets[found] = offset;
+                    found += 1;
+                }
             }
-            if visible && found < MAX_TUPLES {
-                offsets[found] = offset;
-                found += 1;
-            }
-        }
-        pg_sys::LockBuffer(pin.0, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-        found
+            unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        });
     }
+    found
 }
 
 /// The common case of HeapTupleSatisfiesMVCC without a call: inserted by a transaction known to have committed before
