@@ -104,6 +104,9 @@ pub enum Error {
         value: String,
         hint: String,
     },
+    /// Arguments that do not go together.
+    #[error("{problem}")]
+    ArgumentsDisagree { problem: String, hint: &'static str },
     #[error("{what} must not be null")]
     NullArgument { what: &'static str },
     #[error("{what} of {actual} bytes is longer than {max}")]
@@ -191,6 +194,7 @@ impl Error {
             E::UnknownIndex { .. } | E::UnknownNamespace { .. } => SqlState::UndefinedObject,
             E::DuplicateIndex { .. } | E::DuplicateNamespace { .. } => SqlState::DuplicateObject,
             E::InvalidArgument { .. }
+            | E::ArgumentsDisagree { .. }
             | E::InvalidRecord { .. }
             | E::InvalidMetadata { .. }
             | E::MetadataNotObject { .. }
@@ -211,6 +215,7 @@ impl Error {
         use Error as E;
         match self {
             E::InvalidArgument { hint, .. } => Some(hint.clone()),
+            E::ArgumentsDisagree { hint, .. } => Some((*hint).into()),
             E::UnknownIndex { .. } => {
                 Some("SELECT * FROM pc_list_indexes() shows the indexes of this database.".into())
             }

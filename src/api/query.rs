@@ -63,11 +63,14 @@ impl Arguments<'_> {
                 };
                 vector
             }
-            _ => {
-                return Err(Error::InvalidArgument {
-                    what: "query",
-                    value: "vector and id".into(),
-                    hint: "Give a vector, or the id of a stored record: one of the two.".into(),
+            (vector, _) => {
+                let problem = match vector {
+                    Some(_) => "vector and id exclude each other",
+                    None => "neither vector nor id to query by",
+                };
+                return Err(Error::ArgumentsDisagree {
+                    problem: problem.into(),
+                    hint: "Give a vector, or the id of a stored record.",
                 });
             }
         };

@@ -149,10 +149,9 @@ fn pc_update(
             metadata::check_jsonb(set.payload())?;
         }
         if vector.is_none() && set_metadata.is_none() {
-            return Err(Error::InvalidArgument {
-                what: "update",
-                value: String::new(),
-                hint: "Give vector, set_metadata or both.".into(),
+            return Err(Error::ArgumentsDisagree {
+                problem: "nothing to update".into(),
+                hint: "Give vector, set_metadata or both.",
             });
         }
         let set = set_metadata.map(|set| JsonbOut::from_payload(set.payload()));
@@ -187,11 +186,16 @@ fn pc_delete(
                 write::delete(&index, &namespace, ids)
             }
             (None, true) => delete_namespace(&index, &namespace),
-            _ => Err(Error::InvalidArgument {
-                what: "delete",
-                value: "ids and delete_all".into(),
-                hint: "Give ids, or delete_all => true: one of the two.".into(),
-            }),
+            (ids, _) => {
+                let problem = match ids {
+                    Some(_) => "ids and delete_all exclude each other",
+                    None => "nothing to delete",
+                };
+                Err(Error::ArgumentsDisagree {
+                    problem: problem.into(),
+                    hint: "Give ids, or delete_all => true.",
+                })
+            }
         }
     };
     delete().or_report() as i64
@@ -237,9 +241,8 @@ fn same_length(what: &'static str, actual: usize, expected: usize) -> Result<(),
     if actual == expected {
         return Ok(());
     }
-    Err(Error::InvalidArgument {
-        what,
-        value: format!("{actual} elements"),
-        hint: format!("It must have as many elements as ids, {expected}."),
+    Err(Error::ArgumentsDisagree {
+        problem: format!("{what} has length {actual}, ids has length {expected}"),
+        hint: "The arrays go together element by element.",
     })
 }
