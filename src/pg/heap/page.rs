@@ -27,8 +27,8 @@ impl Drop for Pin {
 /// Pages of one relation for one scan.
 ///
 /// It remembers from scan to scan which buffers the pages of a small table were in. With some five rows of 384
-/// dimensions a page, the lookup in the shared buffer table was a tenth of a scan's time. Every fourth page, another
-/// fourth each time, is looked up all the same: only that raises a buffer's usage count, without which the pages of a
+/// dimensions a page, the lookup in the shared buffer table was a tenth of a scan's time. Every sixteenth page, others
+/// each time, is looked up all the same: only that raises a buffer's usage count, without which the pages of a
 /// busy tenant would be the first to be evicted.
 pub struct PageSource<'r> {
     relation: &'r Relation,
@@ -42,7 +42,7 @@ const REMEMBERED_PAGES: u32 = 4096;
 const REMEMBERED_TABLES: usize = 256;
 
 /// One page of so many is looked up in the buffer table although it is remembered.
-const LOOKED_UP: u32 = 4;
+const LOOKED_UP: u32 = 16;
 
 thread_local! {
     static RECENT: RefCell<HashMap<pg_sys::Oid, Vec<pg_sys::Buffer>>> = RefCell::default();
