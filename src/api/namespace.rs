@@ -4,6 +4,7 @@
 use super::argument::{namespace as namespace_name, required, token, token_after};
 use crate::error::Error;
 use crate::namespace::catalog::{Index, NamespaceRow};
+use crate::namespace::read::Usage;
 use crate::namespace::{self, Dropped, catalog, read};
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::{self, Regclass};
@@ -26,7 +27,11 @@ fn pc_create_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbOut
                 namespace: name.into_owned(),
             });
         }
-        describe(&index, &name)
+        let row = catalog::find_namespace(index.root, &name)?;
+        let row = row.ok_or_else(|| unknown(&index, &name))?;
+        // Not by the caller's rights: who may create it need not be able to read it.
+        let usage = read::empty_usage(&row);
+        Ok(model(&row, usage))
     };
     create().or_report()
 }
@@ -35,7 +40,14 @@ fn pc_create_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbOut
 fn pc_describe_namespace(index: Option<&str>, namespace: Option<&str>) -> JsonbOut {
     let describe = || -> Result<JsonbOut, Error> {
         let index = namespace::index(required(index, "index")?)?;
-        describe(&index, &namespace_name(namespace)?)
+        let name = namespace_name(namespace)?;
+        let row = catalog::find_namespace(index.root, &name)?;
+        let row = row.ok_or_else(|| unknown(&index, &name))?;
+        if !namespace::may_list(&index, &row)? {
+            return Err(unknown(&index, &name));
+        }
+        let usage = read::usage(&index, &row)?.ok_or_else(|| unknown(&index, &name))?;
+        Ok(model(&row, usage))
     };
     describe().or_report()
 }
@@ -109,20 +121,19 @@ fn pc_delete_namespace(index: Option<&str>, namespace: Option<&str>) -> bool {
     delete().or_report()
 }
 
-fn describe(index: &Index, name: &str) -> Result<JsonbOut, Error> {
-    let unknown = || Error::UnknownNamespace {
-        index: index.name.clone(),
-        namespace: name.into(),
-    };
-    let row: NamespaceRow = catalog::find_namespace(index.root, name)?
-        .filter(|row| namespace::may_list(index, row))
-        .ok_or_else(unknown)?;
-    let usage = read::usage(index, &row)?.ok_or_else(unknown)?;
+fn model(row: &NamespaceRow, usage: Usage) -> JsonbOut {
     let model = json!({
         "name": row.name,
         "record_count": usage.records,
         "bytes": usage.bytes,
         "relation": relation::qualified_name(row.leaf),
     });
-    Ok(JsonbOut::from_text(&model.to_string()))
+    JsonbOut::from_text(&model.to_string())
+}
+
+fn unknown(index: &Index, name: &str) -> Error {
+    Error::UnknownNamespace {
+        index: index.name.clone(),
+        namespace: name.into(),
+    }
 }

@@ -306,10 +306,14 @@ fn gone(index: &Index) -> Error {
     }
 }
 
-/// May the caller see a namespace in a listing? Its records are then counted as far as row security shows them.
-pub fn may_list(index: &Index, row: &NamespaceRow) -> bool {
-    access::has_privileges(index.root, &[Privilege::Select])
-        || may(index, Some(row.leaf), &[Privilege::Select])
+/// May the caller see a namespace in a listing? Where row security is in force only one of which they see a record: the
+/// names of others are the names of tenants.
+pub fn may_list(index: &Index, row: &NamespaceRow) -> Result<bool, Error> {
+    let privileges = [Privilege::Select];
+    if may(index, Some(row.leaf), &privileges) {
+        return Ok(true);
+    }
+    Ok(access::has_privileges(index.root, &privileges) && sql::has_records(index, &row.name)?)
 }
 
 fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {

@@ -107,10 +107,15 @@ pub fn visible_namespaces(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<NamespaceRow>, bool), Error> {
-    let (mut rows, mut more) = (Vec::new(), false);
+    let (mut rows, mut more, mut failure) = (Vec::new(), false, None);
     catalog::each_namespace(index.root, prefix, after, |row| {
-        if !may_list(index, &row) {
-            return true;
+        match may_list(index, &row) {
+            Ok(false) => return true,
+            Ok(true) => {}
+            Err(error) => {
+                failure = Some(error);
+                return false;
+            }
         }
         more = rows.len() == limit;
         if !more {
@@ -118,7 +123,7 @@ pub fn visible_namespaces(
         }
         !more
     })?;
-    Ok((rows, more))
+    failure.map_or(Ok((rows, more)), Err)
 }
 
 /// What a namespace takes.
@@ -144,6 +149,13 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
         sql::count(index, &row.name)?
     };
     Ok(Some(Usage { records, bytes }))
+}
+
+/// What a namespace made in this command takes.
+pub fn empty_usage(row: &NamespaceRow) -> Usage {
+    let bytes = Relation::try_open(row.leaf, LockMode::AccessShare)
+        .map_or(0, |relation| relation.total_bytes());
+    Usage { records: 0, bytes }
 }
 
 /// Pinecone's price of a query: one unit for each GB of the namespace, at least a quarter.

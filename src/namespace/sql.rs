@@ -144,6 +144,19 @@ pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
     Ok(rows.unwrap_or_default() as u64)
 }
 
+/// Does the caller see any record there?
+pub fn has_records(index: &Index, namespace: &str) -> Result<bool, Error> {
+    let statement = format!(
+        "SELECT FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 LIMIT 1",
+        root(index)?
+    );
+    let arguments = [namespace.into()];
+    spi(Spi::connect(|client| {
+        let rows = client.select(&statement, Some(1), &arguments)?;
+        Ok(!rows.is_empty())
+    }))
+}
+
 /// The best records the caller may see, ordered by the operator and then exactly.
 pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
     let schema = extension::schema()?;

@@ -111,6 +111,10 @@ SELECT pc_query_json('shared', 't2', '[1,0]') -> 'matches' AS matches;
 SELECT id FROM pc_query('shared', 't2', id => 'B');
 SELECT name, record_count FROM pc_list_namespaces('shared');
 SELECT pc_describe_index_stats('shared') -> 'total_record_count' AS records;
+SELECT pc_describe_namespace('shared', 't2');
+-- who may create a namespace learns that it did, and sees it listed with its first visible record
+SELECT pc_create_namespace('shared', 'fresh') - 'bytes' - 'relation' AS created;
+SELECT name FROM pc_list_namespaces('shared');
 SELECT pc_update('shared', 't2', 'B', vector => '[0,1]');
 SELECT pc_update('shared', 't1', 'D', set_metadata => '{"x": 1}');
 SELECT pc_upsert('shared', 't2', id => 'E', vector => '[0,1]');
