@@ -1,0 +1,1 @@
+"""The bench: Conifer beside pgvector in one server. `make bench` runs it; `python -m conifer_bench --help` tells its options."""

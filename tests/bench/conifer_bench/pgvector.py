@@ -1,0 +1,187 @@
+"""pgvector's ways of holding rows: one table or a partition for each tenant, with HNSW or exact, with filter indexes or not."""
+
+from __future__ import annotations
+
+import json
+
+from psycopg.types.json import Jsonb
+
+from .arrangement import ONLY, Arrangement, copy_binary, measure_sizes, metadata_array, timed
+from .clients import Step
+from .system import Vectors
+
+OPERATORS = {"cosine": "<=>", "dotproduct": "<#>", "euclidean": "<->"}
+CLASSES = {"cosine": "vector_cosine_ops", "dotproduct": "vector_ip_ops", "euclidean": "vector_l2_ops"}
+EF_SEARCH = (10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
+M, EF_CONSTRUCTION = 16, 64
+#: Keeps a row of up to a page whole, so that a query reads no TOAST: the better choice for every arrangement here.
+INLINE = "toast_tuple_target = 8160"
+
+
+class Pgvector(Arrangement):
+    """`tenancy`: None (no tenants), "column" (one table) or "partition" (one for each tenant).
+
+    `filter_index`: None, "gin" (of the whole metadata) or the name of a metadata key, which gets a B-tree.
+    """
+
+    system = "pgvector"
+    schema = "pgv"
+
+    def __init__(self, dimension, metric, table="item", *, tenancy=None, hnsw=True, filter_index=None, iterative=None):
+        super().__init__(dimension, metric, table)
+        self.tenancy, self.hnsw, self.filter_index = tenancy, hnsw, filter_index
+        #: hnsw.iterative_scan: needed where rows that the index finds are then filtered away.
+        self.iterative = iterative or ("relaxed_order" if hnsw and tenancy == "column" else None)
+        self.partitions: dict[str, str] = {}
+        self.name = self._name()
+
+    def _name(self):
+        base = {None: "one table", "column": "shared table", "partition": "partition per tenant"}[self.tenancy]
+        parts = [base, "HNSW" if self.hnsw else "exact"]
+        if self.iterative:
+            parts.append("iterative scan")
+        if self.filter_index:
+            parts.append("GIN" if self.filter_index == "gin" else "B-tree")
+        return ", ".join(parts)
+
+    # storing
+
+    def create(self, connection, tenants=None):
+        columns = f"id text NOT NULL, embedding vector({self.dimension}) STORAGE main NOT NULL, metadata jsonb"
+        if self.tenancy is None:
+            connection.execute(f"CREATE TABLE {self.table} ({columns}, PRIMARY KEY (id)) WITH ({INLINE})")
+            return
+        columns = f"tenant text NOT NULL, {columns}, PRIMARY KEY (tenant, id)"
+        if self.tenancy == "column":
+            connection.execute(f"CREATE TABLE {self.table} ({columns}) WITH ({INLINE})")
+            return
+        connection.execute(f"CREATE TABLE {self.table} ({columns}) PARTITION BY LIST (tenant)")
+        for tenant in tenants or [ONLY]:
+            self.add_tenant(connection, tenant)
+
+    def add_tenant(self, connection, tenant: str):
+        """A partition for one more; with its vector index, if `index` has been called."""
+        name = f"{self.table}_{len(self.partitions)}"
+        connection.execute(
+            f"CREATE TABLE {name} PARTITION OF {self.table} FOR VALUES IN ('{tenant}') WITH ({INLINE})"
+        )
+        self.partitions[tenant] = name
+
+    def load(self, connection, rows):
+        return self.copy(connection, rows)
+
+    def copy(self, connection, rows):
+        records = self.records(rows)
+        columns = "tenant, id, embedding, metadata"
+        if self.tenancy is None:
+            records, columns = [record[1:] for record in records], "id, embedding, metadata"
+        return copy_binary(connection, f"{self.table} ({columns})", records)
+
+    def index(self, connection, workers=0):
+        connection.execute(f"SET max_parallel_maintenance_workers = {workers}")
+        # On a partitioned table's partitions one by one: CREATE INDEX on the whole builds each without workers.
+        tables = list(self.partitions.values()) or [self.table]
+        return timed(connection, [self._create_index(table) for table in tables] if self.hnsw else [])
+
+    def _create_index(self, table):
+        return (
+            f"CREATE INDEX {table}_hnsw ON {table} USING hnsw (embedding {CLASSES[self.metric]}) "
+            f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
+        )
+
+    def index_filters(self, connection) -> float:
+        """Builds the index that a filter is looked up in, if this arrangement has one."""
+        if self.filter_index is None:
+            return 0.0
+        key = "gin (metadata jsonb_path_ops)" if self.filter_index == "gin" else f"btree ((metadata ->> '{self.filter_index}'))"
+        return timed(connection, [f"CREATE INDEX {self.table}_filter ON {self.table} USING {key}"])
+
+    def settle(self, connection):
+        connection.execute(f"VACUUM ANALYZE {self.table}")
+
+    def sizes(self, connection):
+        return measure_sizes(connection, self.table)
+
+    def drop(self, connection):
+        connection.execute(f"DROP TABLE IF EXISTS {self.table}")
+        self.partitions.clear()
+
+    # asking
+
+    def settings(self, features, k):
+        if not self.hnsw:
+            return [{}]
+        more = {"hnsw.iterative_scan": self.iterative} if self.iterative else {}
+        # with ef_search below k HNSW cannot return k rows
+        return [{"hnsw.ef_search": ef, **more} for ef in EF_SEARCH if ef >= k]
+
+    def query(self, vector, k, tenant=ONLY, where=None):
+        conditions, parameters = self._tenant(tenant)
+        if where is not None:
+            conditions.append(where_sql(where))
+        clause = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        return Step(
+            f"SELECT id FROM {self._target(tenant)} {clause}ORDER BY embedding {OPERATORS[self.metric]} %b LIMIT {k}",
+            (*parameters, vector),
+        )
+
+    def _target(self, tenant):
+        """A partition is addressed by its own name: the cheapest, and open to an application that knows its tenants."""
+        return self.partitions[tenant] if self.tenancy == "partition" else self.table
+
+    def _tenant(self, tenant):
+        return (["tenant = %b"], [tenant]) if self.tenancy == "column" else ([], [])
+
+    # writing
+
+    def _insert(self, tenant, source):
+        columns, key = ("id, embedding, metadata", "id") if self.tenancy is None else (
+            "tenant, id, embedding, metadata",
+            "tenant, id",
+        )
+        return (
+            f"INSERT INTO {self._target(tenant)} ({columns}) {source} ON CONFLICT ({key}) "
+            "DO UPDATE SET embedding = EXCLUDED.embedding, metadata = EXCLUDED.metadata"
+        )
+
+    def upsert(self, id, vector, tenant=ONLY, metadata=None):
+        values = (id, vector, None if metadata is None else Jsonb(metadata))
+        if self.tenancy is not None:
+            return Step(self._insert(tenant, "VALUES (%b, %b, %b, %b::jsonb)"), (tenant, *values), "upsert")
+        return Step(self._insert(tenant, "VALUES (%b, %b, %b::jsonb)"), values, "upsert")
+
+    def upsert_many(self, rows, tenant=ONLY):
+        values = (rows.ids, Vectors(rows.vectors), metadata_array(rows))
+        unnest = "unnest(%b::text[], %b, %b::jsonb[])"
+        if self.tenancy is not None:
+            return Step(self._insert(tenant, f"SELECT %b::text, * FROM {unnest}"), (tenant, *values), "upsert")
+        return Step(self._insert(tenant, f"SELECT * FROM {unnest}"), values, "upsert")
+
+
+_COMPARE = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def where_sql(where: dict) -> str:
+    """A filter of pc_query's language as an SQL condition on metadata, in the form that its indexes serve."""
+    conditions = []
+    for key, wanted in where.items():
+        if key in ("$and", "$or"):
+            conditions.append("(" + f" {key[1:].upper()} ".join(where_sql(one) for one in wanted) + ")")
+        elif not isinstance(wanted, dict):
+            conditions.append(f"metadata @> {_literal(json.dumps({key: wanted}))}")
+        else:
+            conditions += [_condition(key, operator, operand) for operator, operand in wanted.items()]
+    return " AND ".join(conditions)
+
+
+def _condition(key, operator, operand):
+    if operator == "$eq":
+        return where_sql({key: operand})
+    if operator == "$in":
+        return "(" + " OR ".join(where_sql({key: one}) for one in operand) + ")"
+    return f"(metadata ->> {_literal(key)})::numeric {_COMPARE[operator]} {operand}"
+
+
+def _literal(text: str) -> str:
+    # % would be a placeholder to the driver
+    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
