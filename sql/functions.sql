@@ -36,3 +36,5 @@ COMMENT ON FUNCTION pc_fetch(text, text, text[]) IS 'records by id, in the order
 COMMENT ON FUNCTION pc_list(text, text, text, bigint, text) IS
     'a page of ids in C order; next_token on the last row continues';
 COMMENT ON FUNCTION pc_matches(jsonb, jsonb) IS 'whether metadata passes a filter';
+
+COMMENT ON FUNCTION conifer_simd() IS 'the instruction set that distances are computed with on this machine';

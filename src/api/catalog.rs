@@ -16,6 +16,7 @@ extension_sql_file!(
         index::pc_configure_index,
         index::pc_delete_index,
         index::pc_describe_index_stats,
+        machine::conifer_simd,
         namespace::pc_create_namespace,
         namespace::pc_describe_namespace,
         namespace::pc_list_namespaces,

@@ -6,6 +6,7 @@ mod argument;
 mod casts;
 mod catalog;
 mod index;
+mod machine;
 mod namespace;
 mod operators;
 mod pgvector_casts;

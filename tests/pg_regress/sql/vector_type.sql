@@ -79,6 +79,9 @@ SELECT '[3,4]'::pair;
 SELECT '[0,0]'::pair;
 SELECT '[1,2,3]'::pair;
 
+-- which one it is depends on the CPU
+SELECT conifer_simd() IN ('avx512', 'avx2', 'neon', 'scalar') AS known;
+
 -- every function of the extension says what it is for, and how it may be run
 SELECT p.oid::regprocedure AS silent
   FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
