@@ -90,6 +90,18 @@ def prepare(dsn: str) -> str:
     return dsn
 
 
+def checkpoint(dsn: str):
+    """So that none falls into what is measured next."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+
+
+def drop(dsn: str):
+    """Away with the database that `prepare` made."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
 @dataclasses.dataclass
 class Features:
     """What the Conifer under test has, asked of it."""
@@ -100,6 +112,13 @@ class Features:
     recall_setting: bool
     #: Filter operators that pc_query takes.
     filters: frozenset[str]
+
+    def as_dict(self) -> dict:
+        return {
+            "access method conifer": self.access_method,
+            "conifer.recall": self.recall_setting,
+            "filters": sorted(self.filters),
+        }
 
 
 _FILTERS = {
@@ -139,7 +158,6 @@ def features(dsn: str) -> Features:
 
 def plan(connection, step) -> dict:
     """The plan of a step, executed."""
-    # EXPLAIN takes no parameters of a prepared statement's own, so the client's are bound as literals would be.
     cursor = connection.execute(f"EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, FORMAT JSON) {step.sql}", step.parameters)
     return cursor.fetchone()[0][0]["Plan"]
 
