@@ -62,33 +62,38 @@ class Record:
     """All that the run has found so far, written after every workload so that a broken run loses nothing."""
 
     def __init__(self, options, data):
-        self.path = options.out / "results.json"
-        self.options = options
+        self.path = options.out / "raw.json"
         self.document = {
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "command": options.command or " ".join(["python -m conifer_bench", *sys.argv[1:]]),
-            "scale": "tiny" if options.tiny else "quick" if options.quick else "full",
-            "rounds": options.rounds,
-            "clients": options.clients,
-            "seed": options.seed,
-            "k": Context.k,
-            "dataset": {
-                "name": data.name, "source": data.source, "metric": data.metric, "rows": len(data),
-                "dimension": data.dimension, "queries": len(data.queries),
-                "tenants": None if data.tenants is None else int(len(np.unique(data.tenants))),
+            "environment": {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")},
+            "options": {
+                "command": options.command or " ".join(["python -m conifer_bench", *sys.argv[1:]]),
+                "quick": options.quick,
+                "tiny": options.tiny,
+                "only": options.workloads or None,
+                "rounds": options.rounds,
+                "clients": options.clients,
+                "k": Context.k,
+                "seed": options.seed,
+                "dataset": {
+                    "name": data.name, "source": data.source, "metric": data.metric, "rows": len(data),
+                    "dimension": data.dimension, "queries": len(data.queries),
+                    "tenants": None if data.tenants is None else len(np.unique(data.tenants)),
+                },
             },
-            "workloads": [],
+            "noise": {},
+            "results": [],
         }  # fmt: skip
 
     def write(self, **more):
-        self.document.update(more)
+        for part, entries in more.items():
+            self.document[part].update(entries)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(self.document, indent=1, default=_plain, allow_nan=False) + "\n")
         partial.replace(self.path)
 
     def add(self, result: dict):
-        self.document["workloads"].append(result)
+        self.document["results"].append(result)
         self.write()
 
 
@@ -134,7 +139,7 @@ def main(given=None) -> int:
             clients=options.clients,
             seed=options.seed,
         )
-        record.write(facts=system.facts(dsn), features=context.features.as_dict())
+        record.write(environment=system.facts(dsn) | {"this Conifer has": context.features.as_dict()})
         modules = [module for module in WORKLOADS if module.LETTER in options.letters]
         with Progress({module.LETTER: module.cost(context) for module in modules}) as progress:
             for module in modules:
@@ -148,7 +153,7 @@ def main(given=None) -> int:
         pool.close()
     report.write(record.document, options.out)
     print(f"report: {os.path.relpath(options.out / 'report.md')}")
-    thrown = [result for result in record.document["workloads"] if result["status"] == "thrown away"]
+    thrown = [result for result in record.document["results"] if result["status"] == "thrown away"]
     for result in thrown:
         print(f"workload {result['workload']} was thrown away: {result['reason']}", file=sys.stderr)
     return 1 if thrown else 0

@@ -108,14 +108,14 @@ def timed(connection, statements: list[str]) -> float:
 
 
 def measure_sizes(connection, root: str) -> Sizes:
-    """Of a table with all its partitions."""
+    """Of a table with all its partitions; the root of a partitioned one has no bytes itself."""
     row = connection.execute(
         """
         SELECT sum(pg_table_size(relid)), sum(pg_indexes_size(relid)), coalesce(sum((
             SELECT sum(pg_relation_size(indexrelid)) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
             JOIN pg_am ON pg_am.oid = relam WHERE indrelid = relid AND amname IN ('hnsw', 'conifer'))), 0)
-        FROM pg_partition_tree(%s::regclass) WHERE isleaf
+        FROM (SELECT relid FROM pg_partition_tree(%(root)s::regclass) UNION SELECT %(root)s::regclass) AS tree
         """,
-        (root,),
+        {"root": root},
     ).fetchone()
     return Sizes(*map(int, row))

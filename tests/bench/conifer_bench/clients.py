@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import time
 import traceback
@@ -36,6 +37,8 @@ class Load:
     seconds: float | None = None
     #: So many steps are run before the clock starts (the plan, the caches); 0 for a cold start.
     warmup: int = 20
+    #: What is run before the clock starts instead of the steps themselves, where running those twice would not be the same.
+    warm: list[Step] = dataclasses.field(default_factory=list)
     #: Keep what each step answered: for recall.
     keep: bool = False
 
@@ -122,8 +125,8 @@ def _one(pipe, load: Load):
     try:
         with system.connect(load.dsn, load.schema, load.settings) as connection:
             run = _runner(connection)
-            for number in range(load.warmup if load.steps else 0):
-                run(load.steps[number % len(load.steps)])
+            for step in load.warm or itertools.islice(itertools.cycle(load.steps), load.warmup):
+                run(step)
             pipe.send(None)
             ready = True
             start = pipe.recv()

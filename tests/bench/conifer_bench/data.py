@@ -33,6 +33,10 @@ class Rows:
             self.metadata and [self.metadata[p] for p in positions],
         )
 
+    def together(self) -> Rows:
+        """The same rows as one tenant's."""
+        return dataclasses.replace(self, tenants=None)
+
     def batches(self, size: int) -> list[Rows]:
         return [self.pick(slice(start, start + size)) for start in range(0, len(self), size)]
 

@@ -37,7 +37,7 @@ def percentile(values, share: float) -> float:
 
 def summarise(rounds: list[dict], units: dict) -> dict:
     """The metrics of a cell from what its rounds measured: dicts of name to value."""
-    return {name: summary([one[name] for one in rounds], units[name]) for name in rounds[0]}
+    return {name: summary([one[name] for one in rounds], units[name]) for name in rounds[0]} if rounds else {}
 
 
 class Noise:
@@ -104,7 +104,7 @@ def in_turns(contestants: dict, rounds: int, noise: Noise, progress=None) -> dic
         for turn, (name, contestant) in enumerate(contestants.items()):
             if progress:
                 done = (taken * len(contestants) + turn) / (rounds * len(contestants))
-                progress(f"round {taken + 1} of {rounds}: {name}", done)
+                progress(f"round {taken + 1} of {rounds}: {_said(name)}", done)
             results[name] = contestant()
         noise.sample()
         swapped = pages_swapped() - before
@@ -118,6 +118,10 @@ def in_turns(contestants: dict, rounds: int, noise: Noise, progress=None) -> dic
         for name, result in results.items():
             kept[name].append(result)
     return kept
+
+
+def _said(name) -> str:
+    return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 class Wal:

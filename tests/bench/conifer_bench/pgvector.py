@@ -12,7 +12,7 @@ from .system import Vectors
 
 OPERATORS = {"cosine": "<=>", "dotproduct": "<#>", "euclidean": "<->"}
 CLASSES = {"cosine": "vector_cosine_ops", "dotproduct": "vector_ip_ops", "euclidean": "vector_l2_ops"}
-EF_SEARCH = (10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
+EF_SEARCH = (10, 20, 40, 60, 100, 150, 200, 400, 600, 1000)
 M, EF_CONSTRUCTION = 16, 64
 #: Keeps a row of up to a page whole, so that a query reads no TOAST: the better choice for every arrangement here.
 INLINE = "toast_tuple_target = 8160"

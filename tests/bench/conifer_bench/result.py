@@ -1,0 +1,131 @@
+"""What workloads share: an arrangement that stands with its rows in it, and the cells of a result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+
+from . import measure
+from .arrangement import Arrangement
+from .clients import Load, Outcome, queries_per_second
+from .conifer import Conifer
+from .context import Context
+from .data import Rows, Truth
+from .system import Vector
+
+#: Units of the metrics by name.
+UNITS = {
+    "recall": "",
+    "queries_per_second": "1/s",
+    "latency_ms": "ms",
+    "p99_ms": "ms",
+    "upsert_ms": "ms",
+    "upsert_p99_ms": "ms",
+    "rows_per_second": "1/s",
+    "wal_bytes_per_row": "B",
+    "load_seconds": "s",
+    "build_seconds": "s",
+    "ready_seconds": "s",
+    "table_bytes": "B",
+    "index_bytes": "B",
+    "vector_index_bytes": "B",
+    "wal_bytes": "B",
+}
+
+
+def workers() -> int:
+    """Parallel workers of an index build: with the leader, one for each core."""
+    return max(len(os.sched_getaffinity(0)) - 1, 0)
+
+
+@dataclasses.dataclass
+class Standing:
+    """An arrangement with rows in it, and what it took to make."""
+
+    arrangement: Arrangement
+    load_seconds: float
+    build_seconds: float
+    load_wal: int
+    build_wal: int
+
+
+def build(connection, arrangement: Arrangement, rows: Rows, parallel: int) -> Standing:
+    """Creates, loads and indexes it."""
+    arrangement.create(connection)
+    with measure.Wal(connection) as load_wal:
+        load_seconds = arrangement.load(connection, rows)
+    with measure.Wal(connection) as build_wal:
+        build_seconds = arrangement.index(connection, parallel)
+    return Standing(arrangement, load_seconds, build_seconds, load_wal.bytes, build_wal.bytes)
+
+
+@contextlib.contextmanager
+def standing(context: Context, arrangements: list[Arrangement], rows: Rows):
+    """All of them loaded with the rows, indexed and vacuumed; dropped at the end, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        for arrangement in arrangements:
+            connection = stack.enter_context(context.connect(arrangement.schema))
+            stack.callback(arrangement.drop, connection)
+            build(connection, arrangement, rows, workers())
+            arrangement.settle(connection)
+        yield
+
+
+def query_load(context: Context, arrangement: Arrangement, queries, setting: dict, **more) -> Load:
+    """Each of these queries (vectors) as one client's load."""
+    steps = [arrangement.query(Vector(query), context.k) for query in queries]
+    return Load(context.dsn, arrangement.schema, steps, setting, **more)
+
+
+def recall(context: Context, arrangement: Arrangement, setting: dict, truth: Truth) -> float:
+    """What a setting finds of the truth's queries; every one of them is run once."""
+    load = query_load(context, arrangement, context.dataset.queries[truth.queries], setting, warmup=0, keep=True)
+    return truth.recall(context.pool.one(load).answers)
+
+
+def query_metrics(outcomes: list[Outcome]) -> dict:
+    """Queries a second of all clients, and the latencies of all their queries."""
+    took = [value for outcome in outcomes for value in outcome.latencies()]
+    return {
+        "queries_per_second": queries_per_second(outcomes),
+        "latency_ms": measure.percentile(took, 0.5) * 1e3,
+        "p99_ms": measure.percentile(took, 0.99) * 1e3,
+    }
+
+
+def cell(arrangement: Arrangement, parameters: dict, rounds: list[dict]) -> dict:
+    """A cell from what each of its rounds measured."""
+    return {
+        "system": arrangement.system,
+        "arrangement": arrangement.name,
+        "parameters": parameters,
+        "metrics": measure.summarise(rounds, UNITS),
+    }
+
+
+def no_vector_index(context: Context, parameters: dict) -> list[dict]:
+    """The cell that says so, while this Conifer has no vector index."""
+    if context.features.access_method:
+        return []
+    missing = {"status": "not built", "reason": "Conifer has no vector index yet: its queries are exact scans"}
+    return [cell(Conifer(1, "cosine"), parameters, []) | missing]
+
+
+def search_of(context: Context, arrangement: Arrangement) -> str:
+    """Whether an arrangement scans all rows or has a vector index: only like is compared with like."""
+    indexed = arrangement.hnsw if arrangement.system == "pgvector" else context.features.access_method
+    return "vector index" if indexed else "exact scan"
+
+
+def measured(module, cells: list[dict], setup: dict, notes=()) -> dict:
+    """A workload's result."""
+    return {
+        "workload": module["LETTER"],
+        "title": module["TITLE"],
+        "status": "measured",
+        "reason": None,
+        "setup": setup,
+        "cells": cells,
+        "notes": list(notes),
+    }

@@ -1,0 +1,81 @@
+"""(b) What it takes to have all rows ready to be searched: time, bytes on disk, bytes of WAL."""
+
+from __future__ import annotations
+
+from .. import measure
+from ..conifer import Conifer
+from ..context import Context
+from ..pgvector import EF_CONSTRUCTION, M, Pgvector
+from ..result import build, cell, measured, no_vector_index, search_of, workers
+
+LETTER = "b"
+TITLE = "Load and build: time, bytes, WAL"
+
+
+def sizes(context: Context) -> list[int]:
+    full = len(context.dataset)
+    return sorted({min(n, full) for n in context.scaled([10_000, full], [min(full, 20_000)], [500])})
+
+
+def cost(context: Context) -> float:
+    return context.scaled(60 * context.rounds, 15 * context.rounds, 3)
+
+
+def run(context: Context) -> dict:
+    cells = []
+    every = sizes(context)
+    for number, n in enumerate(every):
+
+        def progress(text, fraction, number=number):
+            context.progress(text, (number + fraction) / len(every))
+
+        cells += _at(context, n, progress)
+    setup = {
+        "load": "one transaction: Conifer by pc_upsert in arrays of 1,000, pgvector by COPY BINARY into the table with its primary key",
+        "HNSW": f"m = {M}, ef_construction = {EF_CONSTRUCTION}, built over the loaded table; the graph fits in maintenance_work_mem",
+        "bytes": "table with its TOAST; all indexes, the unique one on the id among them",
+    }
+    return measured(globals(), cells, setup)
+
+
+def _at(context: Context, n: int, progress) -> list[dict]:
+    dataset = context.dataset
+    rows = dataset.rows(slice(n)).together()
+    parallel = workers()
+    attempts = [(Conifer(dataset.dimension, dataset.metric), parallel)]
+    attempts += [(Pgvector(dataset.dimension, dataset.metric), count) for count in sorted({0, parallel})]
+    attempts += [(Pgvector(dataset.dimension, dataset.metric, hnsw=False), 0)]
+    contestants = {
+        (arrangement.name, count): _Attempt(context, arrangement, rows, count) for arrangement, count in attempts
+    }
+    rounds = measure.in_turns(contestants, context.rounds, context.noise, progress)
+    cells = [
+        cell(one.arrangement, {"n": n, "search": one.search, "workers": key[1]}, rounds[key])
+        for key, one in contestants.items()
+    ]
+    return cells + no_vector_index(context, {"n": n, "search": "vector index", "workers": parallel})
+
+
+class _Attempt:
+    """One build from nothing."""
+
+    def __init__(self, context, arrangement, rows, count):
+        self.context, self.arrangement, self.rows, self.count = context, arrangement, rows, count
+        self.search = search_of(context, arrangement)
+
+    def __call__(self) -> dict:
+        with self.context.connect(self.arrangement.schema) as connection:
+            try:
+                built = build(connection, self.arrangement, self.rows, self.count)
+                sizes = self.arrangement.sizes(connection)
+            finally:
+                self.arrangement.drop(connection)
+        return {
+            "load_seconds": built.load_seconds,
+            "build_seconds": built.build_seconds,
+            "ready_seconds": built.load_seconds + built.build_seconds,
+            "table_bytes": sizes.table,
+            "index_bytes": sizes.indexes,
+            "vector_index_bytes": sizes.vector_index,
+            "wal_bytes": built.load_wal + built.build_wal,
+        }

@@ -1,0 +1,114 @@
+"""(a) Queries a second against recall, over each system's whole range of settings."""
+
+from __future__ import annotations
+
+import itertools
+
+from .. import measure, system
+from ..conifer import Conifer
+from ..context import Context
+from ..pgvector import Pgvector
+from ..result import cell, measured, query_load, query_metrics, recall, standing
+
+LETTER = "a"
+TITLE = "Recall against queries/s, one namespace"
+
+
+def sizes(context: Context) -> list[int]:
+    """Rows of the namespace."""
+    full = len(context.dataset)
+    wanted = context.scaled([1_000, 10_000, full], [1_000, 5_000, min(full, 20_000)], [500])
+    return sorted({min(n, full) for n in wanted})
+
+
+def cost(context: Context) -> float:
+    return context.scaled(240, 45, 4)
+
+
+def run(context: Context) -> dict:
+    cells = []
+    every = sizes(context)
+    for number, n in enumerate(every):
+        part = _part(context, number, len(every))
+        cells += _at(context, n, [1, context.clients] if n == every[-1] else [1], part)
+    setup = {
+        "queries": f"the first {_queries(context)} of the data set, each once for recall, then over and over for {context.seconds} s a round",
+        "sizes": every,
+    }
+    return measured(globals(), cells, setup, ["recall counts a row as near as the k-th whichever of equals it is"])
+
+
+def _part(context, number, count):
+    """The progress of one size as a part of the whole."""
+    return lambda text, fraction: context.progress(text, (number + fraction) / count)
+
+
+def _queries(context) -> int:
+    return min(len(context.dataset.queries), context.scaled(300, 200, 30))
+
+
+def _at(context: Context, n: int, clients: list[int], progress) -> list[dict]:
+    dataset = context.dataset
+    arrangements = [
+        Conifer(dataset.dimension, dataset.metric),
+        Pgvector(dataset.dimension, dataset.metric),
+        Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False),
+    ]
+    progress(f"loading {n} rows", 0.0)
+    truth = context.truth(n, queries=range(_queries(context)))
+    with standing(context, arrangements, dataset.rows(slice(n)).together()):
+        settings = [_settings(context, arrangement) for arrangement in arrangements]
+        recalls, plans = {}, {}
+        # A B A B: the systems in turn, each through its settings
+        order = [key for turn in itertools.zip_longest(*settings) for key in turn if key is not None]
+        for arrangement, setting in order:
+            progress(f"recall at n = {n}", 0.1)
+            key = arrangement.name, repr(setting)
+            recalls[key] = recall(context, arrangement, setting, truth)
+            plans[key] = _plan(context, arrangement, setting)
+        contestants = {
+            (arrangement.name, repr(setting), count): _Timed(context, arrangement, setting, count)
+            for count in clients
+            for arrangement, setting in order
+        }
+        rounds = measure.in_turns(
+            contestants, context.rounds, context.noise, lambda text, done: progress(f"n = {n}, {text}", 0.2 + 0.8 * done)
+        )
+    return [
+        cell(
+            contestant.arrangement,
+            {"n": n, "k": context.k, "clients": key[2], **contestant.setting, "plan": plans[key[:2]]},
+            [{"recall": recalls[key[:2]], **one} for one in rounds[key]],
+        )
+        for key, contestant in contestants.items()
+    ]
+
+
+def _settings(context, arrangement):
+    found = arrangement.settings(context.features, context.k)
+    if context.quick and len(found) > 6:
+        found = found[:: 5 if context.tiny else 2]
+    return [(arrangement, setting) for setting in found]
+
+
+def _plan(context, arrangement, setting) -> str:
+    """What PostgreSQL chose: that an index was there does not say that it was used."""
+    with context.connect(arrangement.schema, setting) as connection:
+        step = arrangement.query(system.Vector(context.dataset.queries[0]), context.k)
+        return " / ".join(name for name in system.nodes(system.plan(connection, step)) if name != "Limit")
+
+
+class _Timed:
+    """One setting, driven by so many clients for one round."""
+
+    def __init__(self, context, arrangement, setting, count):
+        self.context, self.arrangement, self.setting = context, arrangement, setting
+        queries = context.dataset.queries[: _queries(context)]
+        # each client begins elsewhere, so that no two ask the same at once
+        self.loads = [
+            query_load(context, arrangement, [*queries[start:], *queries[:start]], setting, seconds=context.seconds)
+            for start in range(0, len(queries), -(-len(queries) // count))
+        ]
+
+    def __call__(self) -> dict:
+        return query_metrics(self.context.pool.run(self.loads))
