@@ -1,10 +1,11 @@
 # Thin: the work is in tests/support/*.sh, and the building in cargo.
-.PHONY: help demo test install clean
+.PHONY: help demo test install bench clean
 
 help:
 	@echo 'make demo                 play a tenant'"'"'s life on a throw-away server'
 	@echo 'make test                 run every test, on PostgreSQL 18 and 15 (VERSIONS="18" for one)'
 	@echo 'make install PG_CONFIG=…  build Conifer and install it into an existing PostgreSQL'
+	@echo 'make bench                measure Conifer beside pgvector: target/bench/report.md (QUICK=1: within 5 minutes)'
 	@echo 'make clean                remove what was built'
 	@echo
 	@echo 'PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18); otherwise the one on the path is used if it has'
@@ -15,3 +16,8 @@ demo test install:
 
 clean:
 	@tests/support/clean.sh
+
+# DATA=directory or file, QUICK=1, ROUNDS=n, WORKLOADS=a,c, ROWS=n, OUT=directory, SERVER_SETTINGS='-c name=value'
+bench:
+	@PG_CONFIG='$(PG_CONFIG)' DATA='$(DATA)' QUICK='$(QUICK)' ROUNDS='$(ROUNDS)' WORKLOADS='$(WORKLOADS)' ROWS='$(ROWS)' \
+		OUT='$(OUT)' SERVER_SETTINGS="$(SERVER_SETTINGS)" tests/support/bench.sh

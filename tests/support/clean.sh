@@ -7,5 +7,5 @@ set -euo pipefail
 # shellcheck source=tests/support/postgres.sh
 . "$repo/tests/support/postgres.sh"
 
-rm -rf "$(copies_dir)" "$target"/{pg15,pg16,pg17,pg18,test-logs,tools,venv} "$repo/target" "$repo/tests/pg_regress/results"
+rm -rf "$(copies_dir)" "$target"/{bench,pg15,pg16,pg17,pg18,test-logs,tools,venv} "$repo/target" "$repo/tests/pg_regress/results"
 rm -f "$repo"/tests/pg_regress/regression.*

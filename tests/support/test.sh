@@ -75,15 +75,16 @@ regress() {
   }
 }
 
-clients() {
-  local python
+# The Python tests of one folder, on a server of their own.
+pytests() {
+  local folder=$1 python
   python=$(venv)/bin/python
-  "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/client/requirements.txt"
+  "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/client/requirements.txt" -r "$repo/$folder/requirements.txt"
   start_server ""
   "$server_bin/createdb" conifer_client
   cd "$repo"
   PATH=$server_bin:$PATH PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_DSN="host=$PGHOST user=postgres dbname=conifer_client" \
-    "$python" -m pytest -p no:cacheprovider -q -rs tests/client
+    "$python" -m pytest -p no:cacheprovider -q -rs "$folder"
 }
 
 # All suites that need a server, on one PostgreSQL.
@@ -102,7 +103,8 @@ test_version() {
   # the suites below use what a user would install, without the tests' own functions
   step "install Conifer ($pg)" cargo pgrx install --pg-config "$server_config"
   suite "SQL regression $pg" regress
-  suite "client tests $pg" clients
+  suite "client tests $pg" pytests tests/client
+  suite "bench tests $pg" pytests tests/bench
 }
 
 # The newest and the oldest, and the one that was named.

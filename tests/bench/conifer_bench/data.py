@@ -9,6 +9,8 @@ import pathlib
 import numpy as np
 
 METRICS = ("cosine", "dotproduct", "euclidean")
+#: Rows whose distances are computed at once.
+BLOCK = 20_000
 
 
 @dataclasses.dataclass
@@ -181,8 +183,8 @@ def exact(dataset: Dataset, k: int, rows=None, queries=None, cache: pathlib.Path
             return Truth(kept["rows"], kept["distances"], dataset, queries)
     best = np.full((len(queries), k), -1, np.int64)
     near = np.full((len(queries), k), np.inf)
-    for start in range(0, len(rows), 20_000):
-        part = rows[start : start + 20_000]
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
         new = distances(dataset.base[part], dataset.queries[queries], dataset.metric)
         candidates = np.concatenate([near, new], axis=1)
         numbers = np.concatenate([best, np.broadcast_to(part, new.shape)], axis=1)
