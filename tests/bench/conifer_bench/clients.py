@@ -87,7 +87,7 @@ class Clients:
             # all are connected and warm: the clock starts for all of them now
             pipe.send(None if problems else time.perf_counter())
         answers = [pipe.recv() for pipe in pipes]
-        problems += [answer for answer in answers if isinstance(answer, str)]
+        problems = problems or [answer for answer in answers if isinstance(answer, str)]
         if problems:
             raise ThrownAway("a client failed:\n" + "\n".join(problems))
         return answers

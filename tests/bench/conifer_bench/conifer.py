@@ -59,9 +59,7 @@ class Conifer(Arrangement):
     def query(self, vector, k, tenant=ONLY, where=None):
         if where is None:
             return Step(f"SELECT id FROM pc_query('{self.table}', %b, %b, {k})", (tenant, vector))
-        return Step(
-            f"SELECT id FROM pc_query('{self.table}', %b, %b, {k}, %b::jsonb)", (tenant, vector, Jsonb(where))
-        )
+        return Step(f"SELECT id FROM pc_query('{self.table}', %b, %b, {k}, %b::jsonb)", (tenant, vector, Jsonb(where)))
 
     def upsert(self, id, vector, tenant=ONLY, metadata=None):
         return Step(

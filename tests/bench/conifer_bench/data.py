@@ -47,10 +47,7 @@ class Rows:
         names = np.asarray(self.tenants)
         order = np.argsort(names, kind="stable")
         found, starts = np.unique(names[order], return_index=True)
-        return [
-            (str(name), self.pick(part))
-            for name, part in zip(found, np.split(order, starts[1:]), strict=True)
-        ]
+        return [(str(name), self.pick(part)) for name, part in zip(found, np.split(order, starts[1:]), strict=True)]
 
 
 @dataclasses.dataclass

@@ -126,5 +126,3 @@ def _single(path: pathlib.Path, metric: str, seed: int) -> Dataset:
         queries=vectors[order[:count]],
         source=f"{path.name}, {count} of its vectors taken out as queries with seed {seed}",
     )
-
-

@@ -62,9 +62,7 @@ class Pgvector(Arrangement):
     def add_tenant(self, connection, tenant: str):
         """A partition for one more; with its vector index, if `index` has been called."""
         name = f"{self.table}_{len(self.partitions)}"
-        connection.execute(
-            f"CREATE TABLE {name} PARTITION OF {self.table} FOR VALUES IN ('{tenant}') WITH ({INLINE})"
-        )
+        connection.execute(f"CREATE TABLE {name} PARTITION OF {self.table} FOR VALUES IN ('{tenant}') WITH ({INLINE})")
         self.partitions[tenant] = name
 
     def load(self, connection, rows):
@@ -93,7 +91,11 @@ class Pgvector(Arrangement):
         """Builds the index that a filter is looked up in, if this arrangement has one."""
         if self.filter_index is None:
             return 0.0
-        key = "gin (metadata jsonb_path_ops)" if self.filter_index == "gin" else f"btree ((metadata ->> '{self.filter_index}'))"
+        key = (
+            "gin (metadata jsonb_path_ops)"
+            if self.filter_index == "gin"
+            else f"btree ((metadata ->> '{self.filter_index}'))"
+        )
         return timed(connection, [f"CREATE INDEX {self.table}_filter ON {self.table} USING {key}"])
 
     def settle(self, connection):
@@ -135,9 +137,13 @@ class Pgvector(Arrangement):
     # writing
 
     def _insert(self, tenant, source):
-        columns, key = ("id, embedding, metadata", "id") if self.tenancy is None else (
-            "tenant, id, embedding, metadata",
-            "tenant, id",
+        columns, key = (
+            ("id, embedding, metadata", "id")
+            if self.tenancy is None
+            else (
+                "tenant, id, embedding, metadata",
+                "tenant, id",
+            )
         )
         return (
             f"INSERT INTO {self._target(tenant)} ({columns}) {source} ON CONFLICT ({key}) "

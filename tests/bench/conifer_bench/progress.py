@@ -20,7 +20,9 @@ class Progress:
     def __enter__(self):
         # On a terminal a bar; in a log a line now and then.
         self._bar = tqdm.tqdm(
-            total=100, disable=not sys.stderr.isatty(), bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"
+            total=100,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}",
         )
         return self
 
@@ -54,6 +56,11 @@ class Progress:
         if self._bar.disable and (elapsed - self._said > 15 or share == 1):
             self._said = elapsed
             print(f"{share * 100:3.0f} %, {_clock(left)} left: {text}", file=sys.stderr, flush=True)
+
+
+def part_of(progress, number: int, count: int):
+    """The progress of one of `count` equal parts, for who knows only of that part."""
+    return lambda text, fraction: progress(text, (number + fraction) / count)
 
 
 def _clock(seconds: float) -> str:

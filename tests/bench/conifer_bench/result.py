@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 
 from . import measure
 from .arrangement import Arrangement
@@ -31,6 +32,10 @@ UNITS = {
     "index_bytes": "B",
     "vector_index_bytes": "B",
     "wal_bytes": "B",
+    "complete": "",
+    "first_ms": "ms",
+    "create_ms": "ms",
+    "insert_ms": "ms",
 }
 
 
@@ -51,10 +56,13 @@ class Standing:
 
 
 def build(connection, arrangement: Arrangement, rows: Rows, parallel: int) -> Standing:
-    """Creates, loads and indexes it."""
-    arrangement.create(connection)
+    """Creates it, with a place for each tenant of the rows, loads and indexes it."""
+    tenants = rows.tenants and sorted(set(rows.tenants))
     with measure.Wal(connection) as load_wal:
-        load_seconds = arrangement.load(connection, rows)
+        begun = time.perf_counter()
+        arrangement.create(connection, tenants)
+        load_seconds = time.perf_counter() - begun
+        load_seconds += arrangement.load(connection, rows)
     with measure.Wal(connection) as build_wal:
         build_seconds = arrangement.index(connection, parallel)
     return Standing(arrangement, load_seconds, build_seconds, load_wal.bytes, build_wal.bytes)
@@ -82,6 +90,15 @@ def recall(context: Context, arrangement: Arrangement, setting: dict, truth: Tru
     """What a setting finds of the truth's queries; every one of them is run once."""
     load = query_load(context, arrangement, context.dataset.queries[truth.queries], setting, warmup=0, keep=True)
     return truth.recall(context.pool.one(load).answers)
+
+
+def reaching(context: Context, arrangement: Arrangement, truth: Truth, goal: float) -> tuple[dict, float]:
+    """The cheapest setting whose recall reaches the goal, and that recall; if none does, the dearest."""
+    for setting in arrangement.settings(context.features, context.k):
+        found = recall(context, arrangement, setting, truth)
+        if found >= goal:
+            break
+    return setting, found
 
 
 def query_metrics(outcomes: list[Outcome]) -> dict:

@@ -135,6 +135,7 @@ _FILTERS = {
 
 def features(dsn: str) -> Features:
     with connect(dsn, "pc") as connection:
+
         def has(query):
             return connection.execute(query).fetchone() is not None
 

@@ -6,6 +6,7 @@ from .. import measure
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import EF_CONSTRUCTION, M, Pgvector
+from ..progress import part_of
 from ..result import build, cell, measured, no_vector_index, search_of, workers
 
 LETTER = "b"
@@ -23,37 +24,42 @@ def cost(context: Context) -> float:
 
 def run(context: Context) -> dict:
     cells = []
-    every = sizes(context)
-    for number, n in enumerate(every):
-
-        def progress(text, fraction, number=number):
-            context.progress(text, (number + fraction) / len(every))
-
-        cells += _at(context, n, progress)
+    every = [(n, False) for n in sizes(context)]
+    if context.dataset.tenants is not None:
+        every.append((every[-1][0], True))
+    for number, (n, apart) in enumerate(every):
+        cells += _at(context, n, apart, part_of(context.progress, number, len(every)))
     setup = {
-        "load": "one transaction: Conifer by pc_upsert in arrays of 1,000, pgvector by COPY BINARY into the table with its primary key",
+        "load": (
+            "into what is made for it, partitions and the unique index among it, in one transaction: Conifer by pc_upsert "
+            "in arrays of 1,000, pgvector by COPY BINARY; making it counts"
+        ),
         "HNSW": f"m = {M}, ef_construction = {EF_CONSTRUCTION}, built over the loaded table; the graph fits in maintenance_work_mem",
         "bytes": "table with its TOAST; all indexes, the unique one on the id among them",
     }
     return measured(globals(), cells, setup)
 
 
-def _at(context: Context, n: int, progress) -> list[dict]:
+def _at(context: Context, n: int, apart: bool, progress) -> list[dict]:
+    """Of `n` rows, all of one tenant or each tenant's kept apart."""
     dataset = context.dataset
-    rows = dataset.rows(slice(n)).together()
-    parallel = workers()
+    rows = dataset.rows(slice(n))
+    if not apart:
+        rows = rows.together()
+    tenants = len(set(rows.tenants)) if apart else 1
+    parallel, tenancy = workers(), "partition" if apart else None
     attempts = [(Conifer(dataset.dimension, dataset.metric), parallel)]
-    attempts += [(Pgvector(dataset.dimension, dataset.metric), count) for count in sorted({0, parallel})]
-    attempts += [(Pgvector(dataset.dimension, dataset.metric, hnsw=False), 0)]
+    for hnsw, count in ((True, 0), (True, parallel), (False, 0)):
+        attempts.append((Pgvector(dataset.dimension, dataset.metric, tenancy=tenancy, hnsw=hnsw), count))
     contestants = {
         (arrangement.name, count): _Attempt(context, arrangement, rows, count) for arrangement, count in attempts
     }
     rounds = measure.in_turns(contestants, context.rounds, context.noise, progress)
     cells = [
-        cell(one.arrangement, {"n": n, "search": one.search, "workers": key[1]}, rounds[key])
+        cell(one.arrangement, {"n": n, "tenants": tenants, "search": one.search, "workers": key[1]}, rounds[key])
         for key, one in contestants.items()
     ]
-    return cells + no_vector_index(context, {"n": n, "search": "vector index", "workers": parallel})
+    return cells + no_vector_index(context, {"n": n, "tenants": tenants, "search": "vector index", "workers": parallel})
 
 
 class _Attempt:

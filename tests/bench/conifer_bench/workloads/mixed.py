@@ -49,7 +49,10 @@ def run(context: Context) -> dict:
         for key, one in contestants.items()
     ]
     setup = {
-        "load": f"{context.clients} clients, each with one connection, sends the next statement when the last is answered; each statement a transaction",
+        "load": (
+            f"{context.clients} clients, each with one connection, send the next statement when the last is answered; "
+            "each statement a transaction"
+        ),
         "upserts": "half new records, half replace one; rows held out of the load give the vectors",
         "recall": "of the queries alone, before the writing begins",
     }
@@ -96,7 +99,9 @@ class _Mixed:
                 continue
             row = dataset.rows([random.choice(spare)])
             steps.append(
-                self.arrangement.upsert(self._id(random), Vector(row.vectors[0]), metadata=row.metadata and row.metadata[0])
+                self.arrangement.upsert(
+                    self._id(random), Vector(row.vectors[0]), metadata=row.metadata and row.metadata[0]
+                )
             )
         return steps
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 
 from .. import measure, system
+from ..clients import Load, Step
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
+from ..progress import part_of
 from ..result import cell, measured, query_load, query_metrics, recall, standing
 
 LETTER = "a"
@@ -29,18 +31,23 @@ def run(context: Context) -> dict:
     cells = []
     every = sizes(context)
     for number, n in enumerate(every):
-        part = _part(context, number, len(every))
+        part = part_of(context.progress, number, len(every))
         cells += _at(context, n, [1, context.clients] if n == every[-1] else [1], part)
     setup = {
-        "queries": f"the first {_queries(context)} of the data set, each once for recall, then over and over for {context.seconds} s a round",
+        "queries": (
+            f"the first {_queries(context)} of the data set, each once for recall, then over and over for "
+            f"{context.seconds} s a round"
+        ),
+        "an empty SELECT, the round trip": round_trip(context),
         "sizes": every,
     }
     return measured(globals(), cells, setup, ["recall counts a row as near as the k-th whichever of equals it is"])
 
 
-def _part(context, number, count):
-    """The progress of one size as a part of the whole."""
-    return lambda text, fraction: context.progress(text, (number + fraction) / count)
+def round_trip(context: Context) -> str:
+    """What every query of this client costs before either system has done anything."""
+    load = Load(context.dsn, "pc", [Step("SELECT")], seconds=context.seconds)
+    return f"{measure.percentile(context.pool.one(load).latencies(), 0.5) * 1e3:.3f} ms, median"
 
 
 def _queries(context) -> int:
@@ -72,7 +79,10 @@ def _at(context: Context, n: int, clients: list[int], progress) -> list[dict]:
             for arrangement, setting in order
         }
         rounds = measure.in_turns(
-            contestants, context.rounds, context.noise, lambda text, done: progress(f"n = {n}, {text}", 0.2 + 0.8 * done)
+            contestants,
+            context.rounds,
+            context.noise,
+            lambda text, done: progress(f"n = {n}, {text}", 0.2 + 0.8 * done),
         )
     return [
         cell(

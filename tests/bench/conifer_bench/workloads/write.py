@@ -104,7 +104,9 @@ class _Writer:
             self.arrangement.copy(connection, warm)
             return self.arrangement.copy(connection, rest)
         if self.way == "arrays of 1,000":
-            return self._drive([self.arrangement.upsert_many(warm)], map(self.arrangement.upsert_many, rest.batches(1000)))
+            return self._drive(
+                [self.arrangement.upsert_many(warm)], map(self.arrangement.upsert_many, rest.batches(1000))
+            )
         return self._drive(self._singles(warm), self._singles(rest))
 
     def _singles(self, rows: Rows) -> list:
