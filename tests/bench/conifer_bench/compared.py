@@ -1,0 +1,62 @@
+"""What the report compares, workload by workload: one line for each figure a reader decides by."""
+
+from __future__ import annotations
+
+from .comparison import Comparison
+
+#: The recall at which approximate answers are compared, unless the workload says otherwise.
+RECALL = 0.95
+
+_TENANT = ("data", "tenant rows")
+_FILTER = ("filter", "selectivity", "correlated")
+
+
+def _warmth(name: str):
+    return (("warmth", name),)
+
+
+#: Writes into an index cost more than writes beside none: each is compared with its like.
+_INDEXED = (("search", "vector index"),)
+_EXACT = (("search", "exact scan"),)
+
+
+def _some_filters(given: dict) -> bool:
+    """Equality at every selectivity, the others at one."""
+    return not given["correlated"] and (given["filter"] == "equality" or given["selectivity"] == 0.01)
+
+
+COMPARISONS = [
+    Comparison("a", "queries/s", "queries_per_second", "higher", ("n", "clients"), RECALL),
+    Comparison("a", "queries/s", "queries_per_second", "higher", ("n", "clients"), 0.99, headline="last"),
+    Comparison("b", "load and build", "ready_seconds", "lower", ("n",), None, _INDEXED, "last"),
+    Comparison("b", "build of the vector index", "build_seconds", "lower", ("n",), None, _INDEXED, "last"),
+    Comparison("b", "vector index, bytes", "vector_index_bytes", "lower", ("n",), None, _INDEXED, "last"),
+    Comparison("b", "WAL of load and build", "wal_bytes", "lower", ("n",), None, _INDEXED, "last"),
+    Comparison("b", "load, no vector index", "ready_seconds", "lower", ("n",), None, _EXACT, "last"),
+    Comparison("b", "table bytes, no vector index", "table_bytes", "lower", ("n",), None, _EXACT, "last"),
+    Comparison("b", "WAL of the load, no vector index", "wal_bytes", "lower", ("n",), None, _EXACT, "last"),
+    Comparison("c", "rows/s into the index", "rows_per_second", "higher", ("way",), None, _INDEXED),
+    Comparison("c", "WAL a row, with the index's", "wal_bytes_per_row", "lower", ("way",), None, _INDEXED),
+    Comparison("c", "rows/s, no vector index", "rows_per_second", "higher", ("way",), None, _EXACT),
+    Comparison("c", "WAL a row, no vector index", "wal_bytes_per_row", "lower", ("way",), None, _EXACT),
+    Comparison("d", "query, median", "latency_ms", "lower", ("n",), RECALL),
+    Comparison("d", "query, p99", "p99_ms", "lower", ("n",), RECALL),
+    Comparison("d", "upsert, median", "upsert_ms", "lower", ("n",), RECALL),
+    Comparison("d", "upsert, p99", "upsert_p99_ms", "lower", ("n",), RECALL),
+    Comparison("e", "hot tenant, median", "latency_ms", "lower", _TENANT, RECALL, _warmth("hot")),
+    Comparison("e", "hot tenant, p99", "p99_ms", "lower", _TENANT, RECALL, _warmth("hot"), "none"),
+    Comparison("e", "first touch, median", "latency_ms", "lower", _TENANT, RECALL, _warmth("first touch"), "last"),
+    Comparison("e", "evicted, median", "latency_ms", "lower", _TENANT, RECALL, _warmth("evicted"), "last"),
+    Comparison("e", "first query of a connection", "first_ms", "lower", ("data",)),
+    Comparison("e", "a new tenant's place", "create_ms", "lower", ("tenants",), headline="last"),
+    Comparison("f", "filtered query, median", "latency_ms", "lower", _FILTER, RECALL, headline=_some_filters),
+    Comparison("g", "query while it grows, median", "latency_ms", "lower", ("n",), RECALL, headline="last"),
+    Comparison("g", "query while it grows, p99", "p99_ms", "lower", ("n",), RECALL, headline="last"),
+    Comparison("g", "upserts into the growing index", "rows_per_second", "higher", ("n",), None, _INDEXED, "last"),
+    Comparison("g", "upserts, no vector index", "rows_per_second", "higher", ("n",), None, _EXACT, "last"),
+    Comparison("h", "query, median", "latency_ms", "lower", ("n",), RECALL, headline="last", fitted=True),
+    Comparison("h", "index build", "build_seconds", "lower", ("n",), None, _INDEXED, "last", True),
+    Comparison("h", "index bytes", "vector_index_bytes", "lower", ("n",), None, _INDEXED, "last", True),
+    Comparison("h", "insert into the index, a row", "insert_ms", "lower", ("n",), None, _INDEXED, "last", True),
+    Comparison("h", "insert, no vector index, a row", "insert_ms", "lower", ("n",), None, _EXACT, "last", True),
+]
