@@ -13,7 +13,9 @@ def server() -> str:
     if not dsn:
         pytest.skip("set CONIFER_TEST_DSN to a superuser's connection string")
     with psycopg.connect(dsn) as connection:
-        found = connection.execute("SELECT name FROM pg_available_extensions WHERE name IN ('conifer', 'vector')").fetchall()
+        found = connection.execute(
+            "SELECT name FROM pg_available_extensions WHERE name IN ('conifer', 'vector')"
+        ).fetchall()
     missing = {"conifer", "vector"} - {name for (name,) in found}
     if missing:
         pytest.skip(f"needs {', '.join(sorted(missing))} on the server")

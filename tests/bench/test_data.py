@@ -122,6 +122,7 @@ def test_made_data_are_the_same_again_and_grow_at_their_end():
 
 def brute_force(base, query, metric):
     """By the definitions, one row at a time."""
+
     def distance(row):
         a, b = row.astype(float), query.astype(float)
         if metric == "dotproduct":
@@ -129,6 +130,7 @@ def brute_force(base, query, metric):
         if metric == "euclidean":
             return sum((a - b) ** 2)
         return 1 - sum(a * b) / (sum(a * a) * sum(b * b)) ** 0.5
+
     return sorted((distance(row), number) for number, row in enumerate(base))
 
 

@@ -26,7 +26,7 @@ def run(context: Context) -> dict:
     cells = []
     every = [(n, False) for n in sizes(context)]
     if context.dataset.tenants is not None:
-        every.append((every[-1][0], True))
+        every.insert(-1, (every[-1][0], True))
     for number, (n, apart) in enumerate(every):
         cells += _at(context, n, apart, part_of(context.progress, number, len(every)))
     setup = {
