@@ -17,7 +17,7 @@ demo test install:
 clean:
 	@tests/support/clean.sh
 
-# DATA=directory or file, QUICK=1, ROUNDS=n, WORKLOADS=a,c, ROWS=n, OUT=directory, SERVER_SETTINGS='-c name=value'
+# DATA=directory or file, QUICK=1, ROUNDS=n, WORKLOADS=a,c, ROWS=n, OUT=directory, PUBLISH=1, SERVER_SETTINGS='-c name=value'
 bench:
 	@PG_CONFIG='$(PG_CONFIG)' DATA='$(DATA)' QUICK='$(QUICK)' ROUNDS='$(ROUNDS)' WORKLOADS='$(WORKLOADS)' ROWS='$(ROWS)' \
-		OUT='$(OUT)' SERVER_SETTINGS="$(SERVER_SETTINGS)" tests/support/bench.sh
+		OUT='$(OUT)' PUBLISH='$(PUBLISH)' SERVER_SETTINGS="$(SERVER_SETTINGS)" tests/support/bench.sh

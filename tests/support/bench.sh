@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: build and install Conifer into a private copy of PostgreSQL, start a server with both extensions, and measure
-# Conifer beside pgvector. DATA, QUICK, ROUNDS, WORKLOADS, ROWS, OUT and SERVER_SETTINGS are the Makefile's variables.
+# Conifer beside pgvector. DATA, QUICK, ROUNDS, WORKLOADS, ROWS, OUT, PUBLISH and SERVER_SETTINGS are the Makefile's variables.
 set -euo pipefail
 # shellcheck source=tests/support/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -67,6 +67,8 @@ python=$(venv)/bin/python
 "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/bench/requirements.txt"
 start_server "$(server_settings)"
 mapfile -t options < <(options)
-PYTHONPATH=$repo/tests/bench PYTHONDONTWRITEBYTECODE=1 "$python" -m conifer_bench \
-  --dsn "host=$PGHOST user=postgres dbname=postgres" --out "${OUT:-$target/bench}" --cache "$target/bench/cache" \
+out=${OUT:-$target/bench}
+export PYTHONPATH=$repo/tests/bench PYTHONDONTWRITEBYTECODE=1
+"$python" -m conifer_bench --dsn "host=$PGHOST user=postgres dbname=postgres" --out "$out" --cache "$target/bench/cache" \
   --command "$command" "${options[@]}"
+[ -z "${PUBLISH:-}" ] || "$python" -m conifer_bench.publish "$out/raw.json"
