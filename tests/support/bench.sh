@@ -25,7 +25,7 @@ server_settings() {
   local shared_buffers maintenance settings
   shared_buffers=$(memory_share 4 4096) maintenance=$(memory_share 8 2048)
   settings="-c shared_buffers=$shared_buffers -c maintenance_work_mem=$maintenance -c wal_level=replica -c max_wal_size=8GB"
-  settings+=" -c checkpoint_timeout=1d -c autovacuum=off -c jit=off -c max_parallel_workers_per_gather=0"
+  settings+=" -c checkpoint_timeout=1d -c jit=off -c max_parallel_workers_per_gather=0"
   settings+=" -c max_locks_per_transaction=1024"
   # a parallel build keeps its graph in shared memory
   [ "$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1)" -gt 4096 ] 2>/dev/null ||
@@ -66,6 +66,8 @@ step "build and install Conifer, release ($pg; some minutes the first time)" \
 python=$(venv)/bin/python
 "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/bench/requirements.txt"
 start_server "$(server_settings)"
+# not on the command line, which would win over the workload that switches it on
+"$server_bin/psql" -Xqc "ALTER SYSTEM SET autovacuum = off" -c "SELECT pg_reload_conf()" >"$target/bench-setup.log"
 mapfile -t options < <(options)
 out=${OUT:-$target/bench}
 export PYTHONPATH=$repo/tests/bench PYTHONDONTWRITEBYTECODE=1

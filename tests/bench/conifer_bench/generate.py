@@ -11,7 +11,14 @@ SHARES = {"half": 0.5, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
 
 
 def generate(
-    n: int, d: int = 384, metric: str = "cosine", queries: int = 1000, tenants: int = 100, seed: int = 1, name="made"
+    n: int,
+    d: int = 384,
+    metric: str = "cosine",
+    queries: int = 1000,
+    tenants: int = 100,
+    seed: int = 1,
+    name="made",
+    metadata=True,
 ) -> Dataset:
     """`n` rows and `queries` of the same distribution; the first rows are the same for every larger `n`.
 
@@ -27,7 +34,7 @@ def generate(
         queries=_draw(queries, centres, seed + 2),
         tenants=tenant_numbers(n, tenants, seed + 3),
         query_tenants=tenant_numbers(queries, tenants, seed + 4),
-        metadata=shares(n, seed + 5),
+        metadata=shares(n, seed + 5) if metadata else None,
         source=f"generate(n={n}, d={d}, metric={metric}, queries={queries}, tenants={tenants}, seed={seed})",
     )
 

@@ -67,11 +67,10 @@ def summary(raw: dict) -> list[str]:
 def _summary_line(row: Row) -> list[str]:
     what = ", ".join(part for part in (row.comparison.what, wording.given(row)) if part)
     recall = "" if row.comparison.recall is None else f"≥ {row.comparison.recall:g}"
-    best = row.best["pgvector"]
     return [
         what,
         recall,
-        wording.arrangement(best) if best else "—",
+        wording.arrangement(row, "pgvector"),
         wording.system_figure(row, "pgvector"),
         wording.system_figure(row, "conifer"),
         wording.verdict(row),
@@ -123,14 +122,13 @@ def section(result: dict, plots: dict[str, str]) -> list[str]:
 
 
 def _detail(row: Row) -> list[str]:
-    what, best = row.comparison.what, row.best
     return [
-        what,
+        row.comparison.what,
         wording.given(row),
         "" if row.comparison.recall is None else f"≥ {row.comparison.recall:g}",
-        wording.arrangement(best["pgvector"]) if best["pgvector"] else "—",
+        wording.arrangement(row, "pgvector"),
         wording.system_figure(row, "pgvector", spread=True),
-        wording.arrangement(best["conifer"]) if best["conifer"] else "—",
+        wording.arrangement(row, "conifer"),
         wording.system_figure(row, "conifer", spread=True),
         wording.verdict(row),
     ]

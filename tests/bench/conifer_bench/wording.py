@@ -82,9 +82,12 @@ def setting(cell: dict) -> dict:
     return {name: value for name, value in cell["parameters"].items() if "." in name}
 
 
-def arrangement(cell: dict) -> str:
-    """An arrangement with the setting it was measured at."""
-    settings = setting(cell)
+def arrangement(row: Row, system: str) -> str:
+    """A system's best arrangement, with the setting if that was chosen for its recall."""
+    cell = row.best[system]
+    if cell is None:
+        return "—"
+    settings = setting(cell) if row.comparison.recall is not None else {}
     # named by the arrangement
     settings.pop("hnsw.iterative_scan", None)
     words = [cell["arrangement"], parameter(settings) if settings else "", _workers(cell["parameters"].get("workers"))]

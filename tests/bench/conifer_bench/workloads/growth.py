@@ -1,0 +1,184 @@
+"""(g) A namespace that grows from nothing by upserts, as tenants' do, with autovacuum on: queries and upserts over its rows."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+
+import numpy as np
+
+from .. import measure
+from ..arrangement import BATCH, Arrangement
+from ..clients import Load
+from ..conifer import Conifer
+from ..context import Context
+from ..pgvector import Pgvector
+from ..result import cell, measured, no_vector_index, query_load, search_of
+
+LETTER = "g"
+TITLE = "Growth from empty, autovacuum on"
+#: Of pgvector: the default, and one for the recall that is compared at when the default no longer reaches it.
+EF_SEARCH = (40, 100)
+#: Of Conifer, once it has the setting.
+GOALS = (0.95, 0.99)
+#: Autovacuum looks often, so that a run of minutes sees what a table of days sees; its thresholds are PostgreSQL's own.
+AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0"}
+
+
+def cost(context: Context) -> float:
+    return context.scaled(190, 25, 4)
+
+
+def run(context: Context) -> dict:
+    # Growing takes as long as all rounds of another workload: so fewer rounds, each from nothing.
+    context = dataclasses.replace(context, rounds=min(context.rounds, context.scaled(2, 1, 1)))
+    stops = _stops(context)
+    truths = {n: context.truth(n, queries=range(_queries(context))) for n in stops}
+    grown: dict[tuple, list[dict]] = {}
+    vacuums = []
+    with _autovacuum(context):
+        for number in range(context.rounds):
+            round_ = _Round(context, stops, truths)
+            for key, found in round_.grow(lambda text, done, number=number: _progress(context, number, text, done)).items():
+                grown.setdefault(key, []).append(found)
+            vacuums.append(round_.vacuums)
+            context.noise.sample()
+    cells = [
+        cell(arrangement, {"n": n, "k": context.k, "clients": 1, "search": search, **dict(setting)}, rounds)
+        for (arrangement, search, setting, n), rounds in _by_arrangement(context, grown)
+    ]
+    for n in stops:
+        cells += no_vector_index(context, {"n": n, "k": context.k, "clients": 1, "search": "vector index"})
+    setup = {
+        "rows": f"{stops[-1]}, upserted in arrays of {BATCH}, one client; each system's turn is one stop's rows, then its queries",
+        "queries": f"{_queries(context)} at each stop, at once after the upserts, autovacuum going on beside them",
+        "autovacuum": ", ".join(f"{name} = {value}" for name, value in AUTOVACUUM.items()),
+        "index": "pgvector's HNSW is there from the first row, as it must be for a table that is never closed",
+        "runs of autovacuum (each round)": vacuums,
+        "rounds": context.rounds,
+    }
+    return measured(globals(), cells, setup)
+
+
+def _progress(context, number, text, done):
+    context.progress(f"round {number + 1} of {context.rounds}: {text}", (number + done) / context.rounds)
+
+
+def _stops(context: Context) -> list[int]:
+    """Numbers of rows at which queries are timed: every tenth of the way, and early on."""
+    most = min(len(context.dataset), context.scaled(len(context.dataset), 5_000, 400))
+    parts = context.scaled(10, 5, 2)
+    early = [n for n in context.scaled([1_000, 3_000], [], []) if n < most // parts]
+    return early + [most * part // parts for part in range(1, parts + 1)]
+
+
+def _queries(context: Context) -> int:
+    return min(len(context.dataset.queries), context.scaled(150, 60, 10))
+
+
+def _arrangements(context: Context) -> list[Arrangement]:
+    dataset = context.dataset
+    return [
+        Conifer(dataset.dimension, dataset.metric),
+        Pgvector(dataset.dimension, dataset.metric),
+        Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False),
+    ]
+
+
+def _settings(context: Context, arrangement: Arrangement) -> list[dict]:
+    """Of an arrangement's range, what is asked at each stop."""
+    wanted = {"hnsw.ef_search": EF_SEARCH, "conifer.recall": GOALS}
+    found = arrangement.settings(context.features, context.k)
+    return [s for s in found if all(value in wanted.get(name, (value,)) for name, value in s.items())]
+
+
+def _by_arrangement(context: Context, grown: dict):
+    """Keys with the arrangement itself in the place of its name."""
+    named = {arrangement.name: arrangement for arrangement in _arrangements(context)}
+    for (name, setting, n), rounds in grown.items():
+        arrangement = named[name]
+        yield (arrangement, search_of(context, arrangement), setting, n), rounds
+
+
+@contextlib.contextmanager
+def _autovacuum(context: Context):
+    """Switched on for the server, and back to what it was."""
+    with context.connect("pgv") as connection:
+        before = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in AUTOVACUUM}
+        try:
+            _configure(connection, AUTOVACUUM)
+            yield
+        finally:
+            _configure(connection, before)
+
+
+def _configure(connection, settings: dict):
+    """Changes settings of the running server, and waits until they hold."""
+    for name, value in settings.items():
+        connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+    connection.execute("SELECT pg_reload_conf()")
+    for _ in range(50):
+        if connection.execute("SHOW autovacuum").fetchone()[0] == settings["autovacuum"]:
+            return
+        time.sleep(0.1)
+    raise measure.ThrownAway("autovacuum stays as it is: the server's command line sets it")
+
+
+class _Round:
+    """All arrangements grown from nothing once, stop by stop in turns."""
+
+    def __init__(self, context: Context, stops: list[int], truths: dict):
+        self.context, self.stops, self.truths = context, stops, truths
+        self.vacuums: dict[str, int] = {}
+
+    def grow(self, progress) -> dict[tuple, dict]:
+        """Metrics by (arrangement, setting, n)."""
+        found: dict[tuple, dict] = {}
+        arrangements = _arrangements(self.context)
+        try:
+            for arrangement in arrangements:
+                with self.context.connect(arrangement.schema) as connection:
+                    arrangement.create(connection)
+                    arrangement.index(connection)
+            for before, n in zip([0, *self.stops], self.stops, strict=False):
+                for arrangement in arrangements:
+                    progress(f"{n:,} rows, {arrangement.name}", before / self.stops[-1])
+                    speed = self._upsert(arrangement, before, n)
+                    for setting in _settings(self.context, arrangement):
+                        metrics = {"rows_per_second": speed, **self._ask(arrangement, setting, n)}
+                        found[arrangement.name, tuple(setting.items()), n] = metrics
+            self.vacuums = self._count_vacuums()
+        finally:
+            for arrangement in arrangements:
+                with self.context.connect(arrangement.schema) as connection:
+                    arrangement.drop(connection)
+        return found
+
+    def _upsert(self, arrangement: Arrangement, before: int, n: int) -> float:
+        rows = self.context.dataset.rows(slice(before, n)).together()
+        steps = [arrangement.upsert_many(batch) for batch in rows.batches(BATCH)]
+        outcome = self.context.pool.one(Load(self.context.dsn, arrangement.schema, steps, warmup=0))
+        return len(rows) / float(np.sum(outcome.latencies("upsert")))
+
+    def _ask(self, arrangement: Arrangement, setting: dict, n: int) -> dict:
+        truth = self.truths[n]
+        queries = self.context.dataset.queries[truth.queries]
+        load = query_load(self.context, arrangement, queries, setting, warmup=5, keep=True)
+        outcome = self.context.pool.one(load)
+        return {
+            "recall": truth.recall(outcome.answers),
+            "latency_ms": measure.percentile(outcome.latencies(), 0.5) * 1e3,
+            "p99_ms": measure.percentile(outcome.latencies(), 0.99) * 1e3,
+        }
+
+    def _count_vacuums(self) -> dict[str, int]:
+        """How often autovacuum vacuumed each table with rows: that it was on does not say that it ran."""
+        with self.context.connect("pgv") as connection:
+            return dict(
+                connection.execute(
+                    "SELECT relname || ' in ' || schemaname, autovacuum_count FROM pg_stat_user_tables WHERE n_live_tup > 0 "
+                    "AND n_tup_ins >= %s ORDER BY 1",
+                    (self.stops[-1],),
+                ).fetchall()
+            )
