@@ -1,8 +1,6 @@
-"""pgvector's ways of holding rows: one table or a partition for each tenant, with HNSW or exact, with filter indexes or not."""
+"""pgvector's ways of holding rows: one table or a partition for each tenant, with HNSW or exact."""
 
 from __future__ import annotations
-
-import json
 
 from psycopg.types.json import Jsonb
 
@@ -19,17 +17,14 @@ INLINE = "toast_tuple_target = 8160"
 
 
 class Pgvector(Arrangement):
-    """`tenancy`: None (no tenants), "column" (one table) or "partition" (one for each tenant).
-
-    `filter_index`: None, "gin" (of the whole metadata) or the name of a metadata key, which gets a B-tree.
-    """
+    """`tenancy`: None (no tenants), "column" (one table) or "partition" (one for each tenant)."""
 
     system = "pgvector"
     schema = "pgv"
 
-    def __init__(self, dimension, metric, table="item", *, tenancy=None, hnsw=True, filter_index=None, iterative=None):
+    def __init__(self, dimension, metric, table="item", *, tenancy=None, hnsw=True, iterative=None):
         super().__init__(dimension, metric, table)
-        self.tenancy, self.hnsw, self.filter_index = tenancy, hnsw, filter_index
+        self.tenancy, self.hnsw = tenancy, hnsw
         #: hnsw.iterative_scan: needed where rows that the index finds are then filtered away.
         self.iterative = iterative or ("relaxed_order" if hnsw and tenancy == "column" else None)
         self.partitions: dict[str, str] = {}
@@ -40,8 +35,6 @@ class Pgvector(Arrangement):
         parts = [base, "HNSW" if self.hnsw else "exact"]
         if self.iterative:
             parts.append("iterative scan")
-        if self.filter_index:
-            parts.append("GIN" if self.filter_index == "gin" else "B-tree")
         return ", ".join(parts)
 
     # storing
@@ -87,17 +80,6 @@ class Pgvector(Arrangement):
             f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
         )
 
-    def index_filters(self, connection) -> float:
-        """Builds the index that a filter is looked up in, if this arrangement has one."""
-        if self.filter_index is None:
-            return 0.0
-        key = (
-            "gin (metadata jsonb_path_ops)"
-            if self.filter_index == "gin"
-            else f"btree ((metadata ->> '{self.filter_index}'))"
-        )
-        return timed(connection, [f"CREATE INDEX {self.table}_filter ON {self.table} USING {key}"])
-
     def settle(self, connection):
         connection.execute(f"VACUUM ANALYZE {self.table}")
 
@@ -120,12 +102,16 @@ class Pgvector(Arrangement):
     def query(self, vector, k, tenant=ONLY, where=None):
         conditions, parameters = self._tenant(tenant)
         if where is not None:
-            conditions.append(where_sql(where))
+            conditions.append(self.condition(where))
         clause = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         return Step(
             f"SELECT id FROM {self._target(tenant)} {clause}ORDER BY embedding {OPERATORS[self.metric]} %b LIMIT {k}",
             (*parameters, vector),
         )
+
+    def condition(self, where: dict) -> str:
+        """A filter as SQL: of a table that was made to be filtered."""
+        raise NotImplementedError(f"{self.name} is asked without filters")
 
     def _target(self, tenant):
         """A partition is addressed by its own name: the cheapest, and open to an application that knows its tenants."""
@@ -162,32 +148,3 @@ class Pgvector(Arrangement):
         if self.tenancy is not None:
             return Step(self._insert(tenant, f"SELECT %b::text, * FROM {unnest}"), (tenant, *values), "upsert")
         return Step(self._insert(tenant, f"SELECT * FROM {unnest}"), values, "upsert")
-
-
-_COMPARE = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-
-
-def where_sql(where: dict) -> str:
-    """A filter of pc_query's language as an SQL condition on metadata, in the form that its indexes serve."""
-    conditions = []
-    for key, wanted in where.items():
-        if key in ("$and", "$or"):
-            conditions.append("(" + f" {key[1:].upper()} ".join(where_sql(one) for one in wanted) + ")")
-        elif not isinstance(wanted, dict):
-            conditions.append(f"metadata @> {_literal(json.dumps({key: wanted}))}")
-        else:
-            conditions += [_condition(key, operator, operand) for operator, operand in wanted.items()]
-    return " AND ".join(conditions)
-
-
-def _condition(key, operator, operand):
-    if operator == "$eq":
-        return where_sql({key: operand})
-    if operator == "$in":
-        return "(" + " OR ".join(where_sql({key: one}) for one in operand) + ")"
-    return f"(metadata ->> {_literal(key)})::numeric {_COMPARE[operator]} {operand}"
-
-
-def _literal(text: str) -> str:
-    # % would be a placeholder to the driver
-    return "'" + text.replace("'", "''").replace("%", "%%") + "'"

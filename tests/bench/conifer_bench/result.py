@@ -7,9 +7,9 @@ import dataclasses
 import os
 import time
 
-from . import measure
+from . import measure, system
 from .arrangement import Arrangement
-from .clients import Load, Outcome, queries_per_second
+from .clients import Load, Outcome, Step, queries_per_second
 from .conifer import Conifer
 from .context import Context
 from .data import Rows, Truth
@@ -99,6 +99,12 @@ def reaching(context: Context, arrangement: Arrangement, truth: Truth, goal: flo
         if found >= goal:
             break
     return setting, found
+
+
+def plan_of(context: Context, arrangement: Arrangement, setting: dict, step: Step) -> str:
+    """What PostgreSQL chose: that an index was there does not say that it was used."""
+    with context.connect(arrangement.schema, setting) as connection:
+        return " / ".join(name for name in system.nodes(system.plan(connection, step)) if name != "Limit")
 
 
 def query_metrics(outcomes: list[Outcome]) -> dict:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from .. import measure, system
+from .. import measure
 from ..clients import Load, Step
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
 from ..progress import part_of
-from ..result import cell, measured, query_load, query_metrics, recall, standing
+from ..result import cell, measured, plan_of, query_load, query_metrics, recall, standing
+from ..system import Vector
 
 LETTER = "a"
 TITLE = "Recall against queries/s, one namespace"
@@ -72,7 +73,8 @@ def _at(context: Context, n: int, clients: list[int], progress) -> list[dict]:
             progress(f"recall at n = {n}", 0.1)
             key = arrangement.name, repr(setting)
             recalls[key] = recall(context, arrangement, setting, truth)
-            plans[key] = _plan(context, arrangement, setting)
+            step = arrangement.query(Vector(dataset.queries[0]), context.k)
+            plans[key] = plan_of(context, arrangement, setting, step)
         contestants = {
             (arrangement.name, repr(setting), count): _Timed(context, arrangement, setting, count)
             for count in clients
@@ -99,13 +101,6 @@ def _settings(context, arrangement):
     if context.quick and len(found) > 6:
         found = found[:: 5 if context.tiny else 2]
     return [(arrangement, setting) for setting in found]
-
-
-def _plan(context, arrangement, setting) -> str:
-    """What PostgreSQL chose: that an index was there does not say that it was used."""
-    with context.connect(arrangement.schema, setting) as connection:
-        step = arrangement.query(system.Vector(context.dataset.queries[0]), context.k)
-        return " / ".join(name for name in system.nodes(system.plan(connection, step)) if name != "Limit")
 
 
 class _Timed:
