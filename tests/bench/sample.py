@@ -25,7 +25,16 @@ def refused(system, arrangement, parameters, reason):
 
 
 def result(letter, cells, status="measured", reason=None, **more):
-    return {"workload": letter, "title": f"workload {letter}", "status": status, "reason": reason, "setup": {}, "cells": cells, "notes": [], **more}
+    return {
+        "workload": letter,
+        "title": f"workload {letter}",
+        "status": status,
+        "reason": reason,
+        "setup": {},
+        "cells": cells,
+        "notes": [],
+        **more,
+    }
 
 
 def recall_curves():
@@ -120,7 +129,9 @@ def scaling():
     for n in (1000, 10_000, 100_000):
         times = {"latency_ms": ([0.001 * n] * 3, "ms"), "recall": ([1.0] * 3, ""), "insert_ms": ([0.1], "ms")}
         cells.append(cell("conifer", "namespace per tenant", {"n": n, "search": "exact scan"}, **times))
-        cells.append(refused("conifer", "namespace per tenant", {"n": n, "search": "vector index"}, "no vector index yet"))
+        cells.append(
+            refused("conifer", "namespace per tenant", {"n": n, "search": "vector index"}, "no vector index yet")
+        )
         times["latency_ms"] = ([0.001 * n**0.25] * 3, "ms")
         built = {"build_seconds": ([n * 1e-4], "s"), "vector_index_bytes": ([n * 500], "B")}
         cells.append(cell("pgvector", "one table, HNSW", {"n": n, "search": "vector index"}, **times, **built))
@@ -130,7 +141,12 @@ def scaling():
 def raw(**options):
     """A whole run."""
     return {
-        "environment": {"date": "2026-01-02", "commit": "0123456789ab", "postgresql": "PostgreSQL 18.6 on x", "settings": {"shared_buffers": "1GB"}},
+        "environment": {
+            "date": "2026-01-02",
+            "commit": "0123456789ab",
+            "postgresql": "PostgreSQL 18.6 on x",
+            "settings": {"shared_buffers": "1GB"},
+        },
         "noise": {"spin_spread_percent": 3.2, "steal_percent": 0.1, "discarded": []},
         "options": {"quick": False, "rounds": 3, "command": "make bench", **options},
         "results": [

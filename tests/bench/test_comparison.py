@@ -32,7 +32,9 @@ def test_the_best_setting_is_the_fastest_that_reaches_the_recall():
 
 
 def test_lower_is_better_for_times():
-    row = one_row([timed("conifer", [2.0] * 3), timed("pgvector", [6.0] * 3), timed("pgvector", [4.0] * 3, arrangement="other")])
+    row = one_row(
+        [timed("conifer", [2.0] * 3), timed("pgvector", [6.0] * 3), timed("pgvector", [4.0] * 3, arrangement="other")]
+    )
     assert row.best["pgvector"]["arrangement"] == "other"
     assert row.factor == pytest.approx(2.0) and row.verdict == "win"
 
@@ -85,7 +87,9 @@ def test_headlines():
     last = Comparison("a", "queries/s", "queries_per_second", "higher", by=("n",), headline="last")
     rows = comparison.rows(sample.result("a", sample.recall_curves()), last)
     assert [row.given["n"] for row in comparison.headlines(rows)] == [62436]
-    small = Comparison("a", "queries/s", "queries_per_second", "higher", by=("n",), headline=lambda given: given["n"] < 2000)
+    small = Comparison(
+        "a", "queries/s", "queries_per_second", "higher", by=("n",), headline=lambda given: given["n"] < 2000
+    )
     rows = comparison.rows(sample.result("a", sample.recall_curves()), small)
     assert [row.given["n"] for row in comparison.headlines(rows)] == [1000]
     assert comparison.headlines([]) == []
@@ -94,7 +98,9 @@ def test_headlines():
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 1.7])
 def test_a_slope_is_the_exponent(exponent):
     fitted = comparison.slope([(n, 3 * n**exponent) for n in (10, 100, 1000)])
-    assert fitted.exponent == pytest.approx(exponent) and fitted.error == pytest.approx(0, abs=1e-6) and fitted.points == 3
+    assert (
+        fitted.exponent == pytest.approx(exponent) and fitted.error == pytest.approx(0, abs=1e-6) and fitted.points == 3
+    )
 
 
 def test_a_slope_has_an_error():
@@ -111,6 +117,8 @@ def test_no_slope_of_too_little():
 
 
 def test_slopes_follow_each_system_at_its_best():
-    rows = comparison.rows(sample.result("h", sample.scaling()), Comparison("h", "query", "latency_ms", "lower", ("n",), 0.95))
+    rows = comparison.rows(
+        sample.result("h", sample.scaling()), Comparison("h", "query", "latency_ms", "lower", ("n",), 0.95)
+    )
     found = comparison.slopes(rows)
     assert found["conifer"].exponent == pytest.approx(1.0) and found["pgvector"].exponent == pytest.approx(0.25)

@@ -32,6 +32,8 @@ class Arrangement(abc.ABC):
     system: str
     schema: str
     name: str
+    #: Settings of every connection that asks, whatever it trades.
+    session: dict = {}
 
     def __init__(self, dimension: int, metric: str, table: str = "item"):
         self.dimension, self.metric, self.table = dimension, metric, table

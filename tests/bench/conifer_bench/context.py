@@ -42,7 +42,7 @@ class Context:
     @property
     def seconds(self) -> float:
         """How long one cell is measured in one round."""
-        return self.scaled(1.5, 0.5, 0.05)
+        return self.scaled(1.0, 0.4, 0.05)
 
     def truth(self, rows=None, k=None, queries=None) -> data.Truth:
         """Exact answers: among all rows, the first `rows` (a number) or those `rows` (an array of row numbers)."""

@@ -152,7 +152,9 @@ class FilteredTable(Pgvector):
 
     def index(self, connection, workers=0):
         seconds = super().index(connection, workers)
-        return seconds + timed(connection, [f"CREATE INDEX ON {self.table} USING {one}" for one in self._INDEXES[self.by]])
+        return seconds + timed(
+            connection, [f"CREATE INDEX ON {self.table} USING {one}" for one in self._INDEXES[self.by]]
+        )
 
     def settings(self, features, k):
         return self._settings

@@ -27,6 +27,10 @@ class Pgvector(Arrangement):
         self.tenancy, self.hnsw = tenancy, hnsw
         #: hnsw.iterative_scan: needed where rows that the index finds are then filtered away.
         self.iterative = iterative or ("relaxed_order" if hnsw and tenancy == "column" else None)
+        if hnsw and tenancy is None:
+            # Else the planner would leave the index for a sequential scan that is slower, at a high ef_search and few
+            # rows; that scan has an arrangement of its own.
+            self.session = {"enable_seqscan": "off"}
         self.partitions: dict[str, str] = {}
         self.name = self._name()
 

@@ -152,9 +152,7 @@ def tenants(result: dict):
     figure, axes = panels(len(pairs), columns=3)
     styles = Styles()
     for axis, (data, warmth) in zip(axes, pairs, strict=True):
-        chosen = [
-            c for c in cells if c["parameters"]["data"] == data and c["parameters"]["warmth"] == warmth
-        ]
+        chosen = [c for c in cells if c["parameters"]["data"] == data and c["parameters"]["warmth"] == warmth]
         draw(axis, series(chosen, lambda cell: cell["parameters"]["mean rows"], "latency_ms"), styles)
         label_axes(axis, "rows of the tenant", "ms, median", f"{data}, {warmth}", log_x=True)
     return finish(figure, styles)
@@ -172,7 +170,9 @@ def filters(result: dict):
         for system in comparison.SYSTEMS:
             if points := best_points(chosen, system, "selectivity", "latency_ms", 100):
                 draw(axis, {(system, f"best at recall ≥ {wanted.recall:g}"): points}, styles)
-        label_axes(axis, "rows that pass, %", "ms, median", f"{kind}, {'' if correlated else 'un'}correlated", log_x=True)
+        label_axes(
+            axis, "rows that pass, %", "ms, median", f"{kind}, {'' if correlated else 'un'}correlated", log_x=True
+        )
     return finish(figure, styles)
 
 
@@ -180,7 +180,11 @@ def growth(result: dict):
     """Query time and recall while the rows come in."""
     figure, axes = panels(3)
     styles = Styles()
-    kinds = (("latency_ms", "query, ms, median", True), ("p99_ms", "query, ms, p99", True), ("recall", "recall@10", False))
+    kinds = (
+        ("latency_ms", "query, ms, median", True),
+        ("p99_ms", "query, ms, p99", True),
+        ("recall", "recall@10", False),
+    )
     for axis, (name, label, log) in zip(axes, kinds, strict=True):
         draw(axis, series(result["cells"], lambda cell: cell["parameters"]["n"], name), styles)
         label_axes(axis, "rows", label, log_y=log)

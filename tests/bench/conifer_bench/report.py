@@ -52,7 +52,9 @@ def summary(raw: dict) -> list[str]:
             lines += [[label, *_summary_line(row)] for row in comparison.headlines(rows)]
             if rows[0].comparison.fitted:
                 fitted = [_slope(one) for one in comparison.slopes(rows).values()]
-                lines.append([label, f"{rows[0].comparison.what}: slope in n", "", "at its best for each n", *fitted, ""])
+                lines.append(
+                    [label, f"{rows[0].comparison.what}: slope in n", "", "at its best for each n", *fitted, ""]
+                )
     header = ["", "what", "recall@k", "pgvector's best", "pgvector", "Conifer", "Conifer is"]
     return [
         *wording.table(header, lines),
@@ -204,7 +206,11 @@ def noise(raw: dict) -> list[str]:
         words.append(f"{stated['steal_percent']:.1f} % of the processors' time was stolen by other guests")
     discarded = stated.get("discarded") or []
     words.append(f"{len(discarded)} rounds or workloads were thrown away")
-    return ["The machine's noise while it ran: " + "; ".join(words) + ".", *(f"* thrown away: {one}" for one in discarded), ""]
+    return [
+        "The machine's noise while it ran: " + "; ".join(words) + ".",
+        *(f"* thrown away: {one}" for one in discarded),
+        "",
+    ]
 
 
 def heading(raw: dict) -> list[str]:

@@ -83,7 +83,7 @@ def standing(context: Context, arrangements: list[Arrangement], rows: Rows):
 def query_load(context: Context, arrangement: Arrangement, queries, setting: dict, **more) -> Load:
     """Each of these queries (vectors) as one client's load."""
     steps = [arrangement.query(Vector(query), context.k) for query in queries]
-    return Load(context.dsn, arrangement.schema, steps, setting, **more)
+    return Load(context.dsn, arrangement.schema, steps, arrangement.session | setting, **more)
 
 
 def recall(context: Context, arrangement: Arrangement, setting: dict, truth: Truth) -> float:
@@ -101,9 +101,19 @@ def reaching(context: Context, arrangement: Arrangement, truth: Truth, goal: flo
     return setting, found
 
 
+#: Of a range of settings, what a user would choose among: the default and one for more recall.
+CHOICES = {"hnsw.ef_search": (40, 100), "conifer.recall": (0.95, 0.99)}
+
+
+def chosen(context: Context, arrangement: Arrangement) -> list[dict]:
+    """Of an arrangement's range of settings, those of CHOICES."""
+    found = arrangement.settings(context.features, context.k)
+    return [one for one in found if all(value in CHOICES.get(name, (value,)) for name, value in one.items())]
+
+
 def plan_of(context: Context, arrangement: Arrangement, setting: dict, step: Step) -> str:
     """What PostgreSQL chose: that an index was there does not say that it was used."""
-    with context.connect(arrangement.schema, setting) as connection:
+    with context.connect(arrangement.schema, arrangement.session | setting) as connection:
         return " / ".join(name for name in system.nodes(system.plan(connection, step)) if name != "Limit")
 
 

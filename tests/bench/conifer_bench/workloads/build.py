@@ -15,11 +15,11 @@ TITLE = "Load and build: time, bytes, WAL"
 
 def sizes(context: Context) -> list[int]:
     full = len(context.dataset)
-    return sorted({min(n, full) for n in context.scaled([10_000, full], [min(full, 20_000)], [500])})
+    return sorted({min(n, full) for n in context.scaled([10_000, full], [min(full, 10_000)], [500])})
 
 
 def cost(context: Context) -> float:
-    return context.scaled(60 * context.rounds, 15 * context.rounds, 3)
+    return context.scaled(80 * context.rounds, 8 * context.rounds, 3)
 
 
 def run(context: Context) -> dict:

@@ -14,14 +14,10 @@ from ..clients import Load
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
-from ..result import cell, measured, no_vector_index, query_load, search_of
+from ..result import cell, chosen, measured, no_vector_index, query_load, search_of
 
 LETTER = "g"
 TITLE = "Growth from empty, autovacuum on"
-#: Of pgvector: the default, and one for the recall that is compared at when the default no longer reaches it.
-EF_SEARCH = (40, 100)
-#: Of Conifer, once it has the setting.
-GOALS = (0.95, 0.99)
 #: Autovacuum looks often, so that a run of minutes sees what a table of days sees; its thresholds are PostgreSQL's own.
 AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0"}
 
@@ -40,7 +36,9 @@ def run(context: Context) -> dict:
     with _autovacuum(context):
         for number in range(context.rounds):
             round_ = _Round(context, stops, truths)
-            for key, found in round_.grow(lambda text, done, number=number: _progress(context, number, text, done)).items():
+            for key, found in round_.grow(
+                lambda text, done, number=number: _progress(context, number, text, done)
+            ).items():
                 grown.setdefault(key, []).append(found)
             vacuums.append(round_.vacuums)
             context.noise.sample()
@@ -84,13 +82,6 @@ def _arrangements(context: Context) -> list[Arrangement]:
         Pgvector(dataset.dimension, dataset.metric),
         Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False),
     ]
-
-
-def _settings(context: Context, arrangement: Arrangement) -> list[dict]:
-    """Of an arrangement's range, what is asked at each stop."""
-    wanted = {"hnsw.ef_search": EF_SEARCH, "conifer.recall": GOALS}
-    found = arrangement.settings(context.features, context.k)
-    return [s for s in found if all(value in wanted.get(name, (value,)) for name, value in s.items())]
 
 
 def _by_arrangement(context: Context, grown: dict):
@@ -145,7 +136,7 @@ class _Round:
                 for arrangement in arrangements:
                     progress(f"{n:,} rows, {arrangement.name}", before / self.stops[-1])
                     speed = self._upsert(arrangement, before, n)
-                    for setting in _settings(self.context, arrangement):
+                    for setting in chosen(self.context, arrangement):
                         metrics = {"rows_per_second": speed, **self._ask(arrangement, setting, n)}
                         found[arrangement.name, tuple(setting.items()), n] = metrics
             self.vacuums = self._count_vacuums()

@@ -23,18 +23,18 @@ NEW = 0.5
 
 
 def cost(context: Context) -> float:
-    return context.scaled(110, 30, 3)
+    return context.scaled(100, 20, 3)
 
 
 def run(context: Context) -> dict:
     dataset = context.dataset
-    n = min(len(dataset) * 9 // 10, context.scaled(len(dataset), 18_000, 500))
+    n = min(len(dataset) * 9 // 10, context.scaled(len(dataset), 13_500, 500))
     conifer, hnsw = Conifer(dataset.dimension, dataset.metric), Pgvector(dataset.dimension, dataset.metric)
     exact = Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False)
     pairs = [(conifer, setting) for setting in _goals(conifer.settings(context.features, context.k))]
     pairs += [(hnsw, {"hnsw.ef_search": ef}) for ef in EF_SEARCH] + [(exact, {})]
     context.progress(f"loading {n} rows", 0.0)
-    queries = range(min(len(dataset.queries), context.scaled(300, 200, 20)))
+    queries = range(min(len(dataset.queries), context.scaled(300, 100, 20)))
     truth = context.truth(n, queries=queries)
     with standing(context, [conifer, hnsw, exact], dataset.rows(slice(n)).together()):
         recalls = {(a.name, repr(s)): recall(context, a, s, truth) for a, s in pairs}
@@ -72,10 +72,10 @@ class _Mixed:
         self.new = n
 
     def __call__(self) -> dict:
-        context = self.context
+        context, settings = self.context, self.arrangement.session | self.setting
         outcomes = context.pool.run(
             [
-                Load(context.dsn, self.arrangement.schema, self._steps(), self.setting, seconds=2 * context.seconds)
+                Load(context.dsn, self.arrangement.schema, self._steps(), settings, seconds=2 * context.seconds)
                 for _ in range(context.clients)
             ]
         )

@@ -91,7 +91,10 @@ def _at(context: Context, n: int) -> list[dict]:
             setting, recall = reaching(context, arrangement, truth, GOAL)
             contestants[arrangement] = _Contestant(context, arrangement, setting, recall, n)
         rounds = measure.in_turns(
-            contestants, context.rounds, context.noise, lambda text, done: context.progress("asks and inserts", 0.6 + 0.4 * done)
+            contestants,
+            context.rounds,
+            context.noise,
+            lambda text, done: context.progress("asks and inserts", 0.6 + 0.4 * done),
         )
     finally:
         for arrangement in arrangements:
@@ -138,9 +141,7 @@ class _Contestant:
         count = _inserts(self.context)
         rows = self.context.dataset.rows(slice(self.next, self.next + count))
         self.next += count
-        steps = [
-            self.arrangement.upsert(id, Vector(vector)) for id, vector in zip(rows.ids, rows.vectors, strict=True)
-        ]
+        steps = [self.arrangement.upsert(id, Vector(vector)) for id, vector in zip(rows.ids, rows.vectors, strict=True)]
         warm = steps[: len(steps) // 10]
         load = Load(self.context.dsn, self.arrangement.schema, steps[len(warm) :], warm=warm)
         return measure.percentile(self.context.pool.one(load).latencies("upsert"), 0.5) * 1e3

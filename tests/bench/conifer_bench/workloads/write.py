@@ -22,7 +22,7 @@ WARM = 5
 
 
 def cost(context: Context) -> float:
-    return context.scaled(100, 25, 3)
+    return context.scaled(80, 12, 3)
 
 
 def counts(context: Context) -> dict[str, int]:
@@ -35,7 +35,7 @@ def run(context: Context) -> dict:
     dataset = context.dataset
     a_round = sum(counts(context).values()) + WARM * len(WAYS)
     held_out = a_round * context.rounds
-    total = min(len(dataset), context.scaled(len(dataset), 20_000, 1_000))
+    total = min(len(dataset), context.scaled(len(dataset), 15_000, 1_000))
     n = total - held_out
     if n < total // 2:
         raise measure.ThrownAway(f"{total} rows are too few to hold {held_out} of them out")
