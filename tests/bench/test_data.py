@@ -88,6 +88,19 @@ def test_hdf5_of_a_distance_that_is_not_there_is_refused(tmp_path, vectors):
         loaders.load(tmp_path / "some.hdf5", seed=3)
 
 
+def test_zeros_are_left_out_where_they_have_no_direction(tmp_path, vectors):
+    base, queries = vectors
+    base[[4, 9]], queries[3] = 0, 0
+    np.save(tmp_path / "base.npy", base)
+    np.save(tmp_path / "queries.npy", queries)
+    np.save(tmp_path / "base_tenant.npy", np.arange(60))
+    found = loaders.load(tmp_path, seed=3)
+    assert found.base.shape == (58, 5) and found.queries.shape == (8, 5)
+    assert sorted(found.tenants) == [tenant for tenant in range(60) if tenant not in (4, 9)]
+    assert "2 rows and 1 queries of zeros left out" in found.source
+    assert len(loaders.load(tmp_path, seed=3, metric="euclidean")) == 60
+
+
 def test_a_directory_without_vectors_names_what_it_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match="base and queries"):
         loaders.load(tmp_path, seed=3)

@@ -100,24 +100,23 @@ class Dataset:
 
     def head(self, count: int) -> Dataset:
         """Its first rows; loaders have shuffled them."""
+        if count >= len(self):
+            return self
+        return dataclasses.replace(self.pick(np.arange(count)), name=f"{self.name}, first {count}")
+
+    def pick(self, rows: np.ndarray) -> Dataset:
+        """These rows, in this order."""
         return dataclasses.replace(
             self,
-            name=f"{self.name}, first {count}" if count < len(self) else self.name,
-            base=self.base[:count],
-            tenants=None if self.tenants is None else self.tenants[:count],
-            metadata=self.metadata and self.metadata[:count],
+            base=self.base[rows],
+            tenants=None if self.tenants is None else np.asarray(self.tenants)[rows],
+            metadata=self.metadata and [self.metadata[row] for row in rows],
         )
 
     def shuffled(self, seed: int) -> Dataset:
         """The same in an order that tells nothing: files are often sorted, and a first part must stand for the whole."""
         order = np.random.default_rng(seed).permutation(len(self))
-        return dataclasses.replace(
-            self,
-            base=self.base[order],
-            tenants=None if self.tenants is None else np.asarray(self.tenants)[order],
-            metadata=self.metadata and [self.metadata[p] for p in order],
-            source=f"{self.source}; rows shuffled with seed {seed}",
-        )
+        return dataclasses.replace(self.pick(order), source=f"{self.source}; rows shuffled with seed {seed}")
 
 
 def distances(base: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
