@@ -88,8 +88,8 @@ def arrangement(row: Row, system: str) -> str:
     if cell is None:
         return "—"
     settings = setting(cell) if row.comparison.recall is not None else {}
-    # named by the arrangement
-    settings.pop("hnsw.iterative_scan", None)
+    # no choice between more and less recall: how far a scan may go is the same in all cells
+    settings.pop("hnsw.max_scan_tuples", None)
     words = [cell["arrangement"], parameter(settings) if settings else "", _workers(cell["parameters"].get("workers"))]
     return ", ".join(filter(None, words))
 
