@@ -121,7 +121,7 @@ def in_turns(contestants: dict, rounds: int, noise: Noise, progress=None) -> dic
 
 
 def _said(name) -> str:
-    return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+    return ", ".join(str(part) for part in name if part != "") if isinstance(name, tuple) else str(name)
 
 
 class Wal:

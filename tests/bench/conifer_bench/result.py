@@ -127,6 +127,11 @@ def query_metrics(outcomes: list[Outcome]) -> dict:
     }
 
 
+def label(setting: dict) -> str:
+    """A setting in a few words."""
+    return ", ".join(f"{name.split('.')[-1]} {value}" for name, value in setting.items())
+
+
 def cell(arrangement: Arrangement, parameters: dict, rounds: list[dict]) -> dict:
     """A cell from what each of its rounds measured."""
     return {

@@ -146,7 +146,7 @@ class _Asked:
     def __init__(self, context, arrangement, setting, one, truth):
         self.context, self.arrangement, self.setting, self.truth = context, arrangement, setting, truth
         steps = [_step(context, arrangement, one, context.dataset.queries[number]) for number in truth.queries]
-        self.load = Load(context.dsn, arrangement.schema, steps, setting, warmup=3, keep=True)
+        self.load = Load(context.dsn, arrangement.schema, steps, arrangement.session | setting, warmup=3, keep=True)
 
     def __call__(self) -> dict:
         outcome = self.context.pool.one(self.load)

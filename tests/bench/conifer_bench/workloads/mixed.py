@@ -10,7 +10,7 @@ from ..clients import Load
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
-from ..result import cell, measured, query_metrics, recall, standing
+from ..result import cell, label, measured, query_metrics, recall, standing
 from ..system import Vector
 
 LETTER = "d"
@@ -37,8 +37,8 @@ def run(context: Context) -> dict:
     queries = range(min(len(dataset.queries), context.scaled(300, 100, 20)))
     truth = context.truth(n, queries=queries)
     with standing(context, [conifer, hnsw, exact], dataset.rows(slice(n)).together()):
-        recalls = {(a.name, repr(s)): recall(context, a, s, truth) for a, s in pairs}
-        contestants = {(a.name, repr(s)): _Mixed(context, a, s, n) for a, s in pairs}
+        recalls = {(a.name, label(s)): recall(context, a, s, truth) for a, s in pairs}
+        contestants = {(a.name, label(s)): _Mixed(context, a, s, n) for a, s in pairs}
         rounds = measure.in_turns(contestants, context.rounds, context.noise, context.progress)
     cells = [
         cell(

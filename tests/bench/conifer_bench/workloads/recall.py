@@ -10,7 +10,7 @@ from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
 from ..progress import part_of
-from ..result import cell, measured, plan_of, query_load, query_metrics, recall, standing
+from ..result import cell, label, measured, plan_of, query_load, query_metrics, recall, standing
 from ..system import Vector
 
 LETTER = "a"
@@ -77,12 +77,12 @@ def _at(context: Context, n: int, clients: list[int], progress) -> list[dict]:
         order = [key for turn in itertools.zip_longest(*settings) for key in turn if key is not None]
         for arrangement, setting in order:
             progress(f"recall at n = {n}", 0.1)
-            key = arrangement.name, repr(setting)
+            key = arrangement.name, label(setting)
             recalls[key] = recall(context, arrangement, setting, truth)
             step = arrangement.query(Vector(dataset.queries[0]), context.k)
             plans[key] = plan_of(context, arrangement, setting, step)
         contestants = {
-            (arrangement.name, repr(setting), count): _Timed(context, arrangement, setting, count)
+            (arrangement.name, label(setting), count): _Timed(context, arrangement, setting, count)
             for count in clients
             for arrangement, setting in order
         }

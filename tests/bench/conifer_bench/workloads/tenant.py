@@ -158,7 +158,8 @@ class _Asked:
 
     def _load(self, questions, warm) -> Outcome:
         steps = self._steps(questions)
-        load = Load(self.context.dsn, self.arrangement.schema, steps, self.setting, warmup=0, warm=warm, keep=True)
+        settings = self.arrangement.session | self.setting
+        load = Load(self.context.dsn, self.arrangement.schema, steps, settings, warmup=0, warm=warm, keep=True)
         return self.context.pool.one(load)
 
     def _by_bin(self, questions: list[Question], warm) -> dict[str, dict]:
