@@ -31,9 +31,9 @@ mod x86_64;
 #[cfg(test)]
 mod tests;
 
+pub use code::{BLOCK_ENTRIES, BlockQuery};
 #[cfg(test)]
 pub(crate) use dispatch::choose;
-pub use code::{BLOCK_ENTRIES, BlockQuery};
 pub use dispatch::kernels;
 
 /// Two or three sums of one pass over a pair of vectors.

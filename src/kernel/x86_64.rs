@@ -15,7 +15,8 @@ macro_rules! proven {
     };
 }
 
-static AVX512: Kernels = kernel_table!("avx512", F32x16, F64x8, B64, #[target_feature(enable = "avx512f,avx512bw")]);
+static AVX512: Kernels =
+    kernel_table!("avx512", F32x16, F64x8, B64, #[target_feature(enable = "avx512f,avx512bw")]);
 static AVX2: Kernels =
     kernel_table!("avx2", F32x8, F64x4, B32, #[target_feature(enable = "avx2,fma")]);
 

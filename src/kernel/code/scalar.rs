@@ -89,7 +89,8 @@ impl Floats for Array<f32> {
     #[inline(always)]
     fn not_above(self, limit: Self) -> u32 {
         (0..8).fold(0, |bits, lane| {
-            bits | u32::from(!(self.0[lane] > limit.0[lane])) << lane
+            let above = self.0[lane] > limit.0[lane];
+            bits | u32::from(!above) << lane
         })
     }
 }

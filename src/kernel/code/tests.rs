@@ -35,11 +35,13 @@ fn block(random: &mut Random, dimensions: usize, factors: [f32; 3], shift: usize
 fn naive_sums(block: &[u8], tables: &[u8]) -> [u64; BLOCK_ENTRIES] {
     std::array::from_fn(|entry| {
         let groups = block[CODES..].chunks_exact(GROUP);
-        let numbers = groups.zip(tables.chunks_exact(GROUP)).map(|(codes, table)| {
-            let byte = codes[entry % 16];
-            let value = if entry < 16 { byte & 15 } else { byte >> 4 };
-            u64::from(table[usize::from(value)])
-        });
+        let numbers = groups
+            .zip(tables.chunks_exact(GROUP))
+            .map(|(codes, table)| {
+                let byte = codes[entry % 16];
+                let value = if entry < 16 { byte & 15 } else { byte >> 4 };
+                u64::from(table[usize::from(value)])
+            });
         numbers.sum()
     })
 }
