@@ -198,20 +198,20 @@ unsafe fn sums<B: Bytes>(codes: &[u8], tables: &[u8]) -> [[u32; GROUP]; 2] {
         let to = tables.len().min(from + WIDEN * B::LANES);
         // SAFETY: the caller vouches for the instruction set.
         let (mut low, mut high) = unsafe { (B::no_sums(), B::no_sums()) };
-        for at in (from..to).step_by(B::LANES) {
-            // SAFETY: `to` and `at` are multiples of LANES, so at + LANES <= to <= tables.len() <= codes.len().
+        while from < to {
+            // SAFETY: `to` and `from` are multiples of LANES, so from + LANES <= to <= tables.len() <= codes.len().
             let (codes, tables) = unsafe {
                 (
-                    B::load(codes.as_ptr().add(at)),
-                    B::load(tables.as_ptr().add(at)),
+                    B::load(codes.as_ptr().add(from)),
+                    B::load(tables.as_ptr().add(from)),
                 )
             };
             low = codes.low().look_up(tables).add(low);
             high = codes.high().look_up(tables).add(high);
+            from += B::LANES;
         }
         B::total(low, &mut totals[0]);
         B::total(high, &mut totals[1]);
-        from = to;
     }
     totals
 }
@@ -228,14 +228,14 @@ pub(super) unsafe fn scan_row<B: Bytes>(code: &[u8], weights: &[i8]) -> i32 {
         let to = weights.len().min(from + WIDEN_SIGNED * B::LANES);
         // SAFETY: the caller vouches for the instruction set.
         let mut sums = unsafe { B::no_signed_sums() };
-        for at in (from..to).step_by(B::LANES) {
-            // SAFETY: `to` and `at` are multiples of LANES, so at + LANES <= to <= weights.len() = 8 · code.len().
+        while from < to {
+            // SAFETY: `to` and `from` are multiples of LANES, so from + LANES <= to <= weights.len() = 8 · code.len().
             let selected =
-                unsafe { B::select(code.as_ptr().add(at / 8), weights.as_ptr().add(at)) };
+                unsafe { B::select(code.as_ptr().add(from / 8), weights.as_ptr().add(from)) };
             sums = selected.add_signed(sums);
+            from += B::LANES;
         }
         total += B::total_signed(sums);
-        from = to;
     }
     total
 }
