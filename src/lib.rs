@@ -8,6 +8,7 @@ pub mod filter;
 pub mod index;
 pub mod kernel;
 pub mod metric;
+pub mod quantizer;
 pub mod record;
 pub mod vector;
 

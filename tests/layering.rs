@@ -13,9 +13,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vector", &["error"]),
     ("kernel", &["error"]),
     ("metric", &["error", "kernel", "vector"]),
+    ("quantizer", &["error", "vector", "kernel", "metric"]),
     ("record", &["error", "vector", "metric"]),
     ("filter", &["error", "record"]),
-    ("index", &["error", "vector", "metric", "kernel"]),
+    (
+        "index",
+        &["error", "vector", "metric", "kernel", "quantizer"],
+    ),
     ("pg", &["error", "vector", "record"]),
     ("guc", &["pg", "error"]),
     (

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::Kernels;
+use super::code::aarch64::B16;
 use super::generic::{Lanes, kernel_table};
 use std::arch::aarch64::*;
 
@@ -14,7 +15,7 @@ macro_rules! proven {
     };
 }
 
-static NEON: Kernels = kernel_table!("neon", F32x4, F64x2, #[target_feature(enable = "neon")]);
+static NEON: Kernels = kernel_table!("neon", F32x4, F64x2, B16, #[target_feature(enable = "neon")]);
 
 /// The NEON table, if this CPU can run it.
 pub(super) fn neon() -> Option<&'static Kernels> {
@@ -22,7 +23,7 @@ pub(super) fn neon() -> Option<&'static Kernels> {
 }
 
 #[derive(Clone, Copy)]
-struct F32x4(float32x4_t);
+pub(super) struct F32x4(pub(super) float32x4_t);
 
 impl Lanes for F32x4 {
     type Number = f32;

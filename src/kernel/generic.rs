@@ -166,12 +166,13 @@ pub(super) fn check_lengths(a: &[f32], b: &[f32]) {
     );
 }
 
-/// The table of one instruction set: its name, its lanes of `f32` and of `f64`, and the attribute that enables it.
+/// The table of one instruction set: its name, its lanes of `f32`, of `f64` and of bytes, and the attribute that enables
+/// it.
 ///
 /// The functions behind the table are visible to nobody else, so they run only for those who hold the table:
 /// whoever expands this macro must hand the table out only after detecting the instruction set.
 macro_rules! kernel_table {
-    ($name:literal, $f32:ty, $f64:ty $(, #[$enable:meta])?) => {
+    ($name:literal, $f32:ty, $f64:ty, $bytes:ty $(, #[$enable:meta])?) => {
         $crate::kernel::Kernels {
             name: $name,
             dot: kernel_table!(@face f32, Dot, 1, $f32, [sum] => sum $(, #[$enable])?),
@@ -182,6 +183,48 @@ macro_rules! kernel_table {
             dot_f64: kernel_table!(@face f64, Dot, 1, $f64, [sum] => sum $(, #[$enable])?),
             l2_squared_f64: kernel_table!(@face f64, L2Squared, 1, $f64, [sum] => sum $(, #[$enable])?),
             dot_and_norm_f64: kernel_table!(@face (f64, f64), DotAndNorm, 2, $f64, [dot, b] => (dot, b) $(, #[$enable])?),
+            scan_block: {
+                /// # Safety
+                /// As for `scan_block`.
+                $(#[$enable])?
+                unsafe fn kernel(block: &[u8], query: &$crate::kernel::BlockQuery<'_>, threshold: f32, estimates: &mut [f32; 32]) -> u32 {
+                    // SAFETY: passed on from this function's caller; the lanes are those of the enabled instruction set.
+                    unsafe { $crate::kernel::code::scan_block::<$bytes, $f32>(block, query, threshold, estimates) }
+                }
+                |block, query, threshold, estimates| {
+                    $crate::kernel::code::check_block(block, query);
+                    // SAFETY: lengths as just checked; the table is handed out only where the CPU has the instruction
+                    // set, and nothing else reaches this function.
+                    unsafe { kernel(block, query, threshold, estimates) }
+                }
+            },
+            scan_row: {
+                /// # Safety
+                /// As for `scan_row`.
+                $(#[$enable])?
+                unsafe fn kernel(code: &[u8], weights: &[i8]) -> i32 {
+                    // SAFETY: passed on from this function's caller; the lanes are those of the enabled instruction set.
+                    unsafe { $crate::kernel::code::scan_row::<$bytes>(code, weights) }
+                }
+                |code, weights| {
+                    $crate::kernel::code::check_row(code, weights);
+                    // SAFETY: as for `scan_block` above.
+                    unsafe { kernel(code, weights) }
+                }
+            },
+            hadamard: {
+                /// # Safety
+                /// The CPU has the instruction set.
+                $(#[$enable])?
+                unsafe fn kernel(data: &mut [f32]) {
+                    $crate::kernel::hadamard::transform(data);
+                }
+                |data| {
+                    $crate::kernel::hadamard::check(data);
+                    // SAFETY: as for `scan_block` above.
+                    unsafe { kernel(data) }
+                }
+            },
         }
     };
     (@face $result:ty, $terms:ident, $sums:literal, $lanes:ty, $pattern:pat => $value:expr $(, #[$enable:meta])?) => {{

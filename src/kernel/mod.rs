@@ -1,6 +1,7 @@
-//! Distances between vectors of float4: one algorithm, one table of functions for each instruction set.
+//! Distances between vectors of float4, scans of codes, the Hadamard transform: one algorithm each, one table of
+//! functions for each instruction set.
 //!
-//! The contract of every function in [`Kernels`]:
+//! The contract of every distance function in [`Kernels`] (that of the code scans is in `code/`):
 //!
 //! * Both slices have the same length; this is checked once per call (a panic names the two lengths). Callers
 //!   compare dimensions first and report the mismatch to the user.
@@ -15,12 +16,14 @@
 //!
 //! A loop over many vectors takes `let kernels = kernels();` once and calls through that table.
 //!
-//! `generic.rs` and the instruction-set files are where this folder's `unsafe` is: intrinsics behind run-time detection.
+//! `generic.rs`, `code/` and the instruction-set files are where this folder's `unsafe` is: intrinsics behind run-time detection.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod code;
 mod dispatch;
 mod generic;
+mod hadamard;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -28,6 +31,7 @@ mod x86_64;
 #[cfg(test)]
 mod tests;
 
+pub use code::{BLOCK_ENTRIES, BlockQuery};
 #[cfg(test)]
 pub(crate) use dispatch::choose;
 pub use dispatch::kernels;
@@ -35,8 +39,10 @@ pub use dispatch::kernels;
 /// Two or three sums of one pass over a pair of vectors.
 type Sums2<T> = fn(&[f32], &[f32]) -> (T, T);
 type Sums3<T> = fn(&[f32], &[f32]) -> (T, T, T);
+/// [`Kernels::scan_block`]
+type ScanBlock = fn(&[u8], &BlockQuery<'_>, f32, &mut [f32; BLOCK_ENTRIES]) -> u32;
 
-/// The distance functions of one instruction set.
+/// The functions of one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// `avx512`, `avx2`, `neon` or `scalar`.
@@ -57,6 +63,15 @@ pub struct Kernels {
     pub l2_squared_f64: fn(&[f32], &[f32]) -> f64,
     /// Σ aᵢ·bᵢ, Σ bᵢ² in `f64`
     pub dot_and_norm_f64: Sums2<f64>,
+    /// Estimates the keys of the 32 entries of a packed block; bit j of the result is set if the lower bound of entry j is
+    /// not above the threshold. Block and tables are as [`BlockQuery`] tells; a block too short for the tables panics.
+    pub scan_block: ScanBlock,
+    /// Σ weightᵢ over the bits set in a code: dimension i is bit i % 8 of byte i / 8. Panics unless there are eight weights
+    /// to each byte and the code is a multiple of eight bytes.
+    pub scan_row: fn(&[u8], &[i8]) -> i32,
+    /// The Hadamard transform in place, unscaled, its output in a fixed order of its own (`hadamard.rs`). The same bits on
+    /// every CPU. Panics unless the length is a power of two and at least 64.
+    pub hadamard: fn(&mut [f32]),
 }
 
 /// The most that one product can lose to underflow: the smallest denormal (half of it, doubled for safety).

@@ -2,11 +2,12 @@
 #![allow(unsafe_code)]
 
 use super::Kernels;
+use super::code::scalar::Bytes16;
 use super::generic::{Lanes, kernel_table};
 
 /// Eight numbers as an array.
 #[derive(Clone, Copy)]
-struct Array<T>([T; 8]);
+pub(super) struct Array<T>(pub(super) [T; 8]);
 
 macro_rules! impl_lanes {
     ($number:ty) => {
@@ -21,8 +22,8 @@ macro_rules! impl_lanes {
 
             #[inline(always)]
             unsafe fn load(from: *const f32) -> Self {
-                // SAFETY: the caller vouches for eight floats; an array of them needs no more than their alignment.
-                let floats = unsafe { *from.cast::<[f32; 8]>() };
+                // SAFETY: the caller vouches for eight floats; the read is unaligned.
+                let floats = unsafe { from.cast::<[f32; 8]>().read_unaligned() };
                 Self(floats.map(<$number>::from))
             }
 
@@ -70,7 +71,7 @@ macro_rules! impl_lanes {
 impl_lanes!(f32);
 impl_lanes!(f64);
 
-static TABLE: Kernels = kernel_table!("scalar", Array<f32>, Array<f64>);
+static TABLE: Kernels = kernel_table!("scalar", Array<f32>, Array<f64>, Bytes16);
 
 /// The table every CPU can run.
 pub(super) fn table() -> &'static Kernels {

@@ -15,10 +15,10 @@ const AWKWARD_LENGTHS: &[usize] = &[
 const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "scalar"];
 
 /// xorshift64*: the same values in every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -253,4 +253,37 @@ fn a_choice_is_taken_where_available_and_the_best_otherwise() {
         }
     }
     assert_eq!(available.last().map(|table| table.name), Some("scalar"));
+}
+
+/// Against the definition: orthogonal, all outputs ±1 combinations, and the same bits from every table.
+#[test]
+fn hadamard_is_orthogonal_and_the_same_everywhere() {
+    let mut random = Random(0x4ada);
+    for length in [64, 128, 256, 512, 1024, 16_384] {
+        for place in (0..length).step_by(length / 64 + 1) {
+            let mut data = vec![0.0; length];
+            data[place] = 1.0;
+            (choose(Some("scalar")).hadamard)(&mut data);
+            assert!(data.iter().all(|element| element.abs() == 1.0));
+            (choose(Some("scalar")).hadamard)(&mut data);
+            let energy: f32 = data.iter().map(|element| element * element).sum();
+            assert_eq!(energy, (length * length) as f32, "{length}");
+        }
+        let data: Vec<f32> = (0..length).map(|_| random.unit()).collect();
+        let bits: Vec<Vec<u32>> = available()
+            .iter()
+            .map(|table| {
+                let mut data = data.clone();
+                (table.hadamard)(&mut data);
+                data.into_iter().map(f32::to_bits).collect()
+            })
+            .collect();
+        assert!(bits.windows(2).all(|pair| pair[0] == pair[1]), "{length}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "Hadamard transform of 96 elements")]
+fn hadamard_wants_a_power_of_two() {
+    (choose(None).hadamard)(&mut [0.0; 96]);
 }

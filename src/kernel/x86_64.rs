@@ -1,7 +1,8 @@
-//! Kernels for AVX-512 (the `F` part is enough) and for AVX2 with FMA.
+//! Kernels for AVX-512 (its parts `F` and `BW`, which every server CPU with AVX-512 has) and for AVX2 with FMA.
 #![allow(unsafe_code)]
 
 use super::Kernels;
+use super::code::x86_64::{B32, B64};
 use super::generic::{Lanes, kernel_table};
 use std::arch::x86_64::*;
 
@@ -15,12 +16,13 @@ macro_rules! proven {
 }
 
 static AVX512: Kernels =
-    kernel_table!("avx512", F32x16, F64x8, #[target_feature(enable = "avx512f")]);
-static AVX2: Kernels = kernel_table!("avx2", F32x8, F64x4, #[target_feature(enable = "avx2,fma")]);
+    kernel_table!("avx512", F32x16, F64x8, B64, #[target_feature(enable = "avx512f,avx512bw")]);
+static AVX2: Kernels =
+    kernel_table!("avx2", F32x8, F64x4, B32, #[target_feature(enable = "avx2,fma")]);
 
 /// The AVX-512 table, if this CPU (and its operating system) can run it.
 pub(super) fn avx512() -> Option<&'static Kernels> {
-    is_x86_feature_detected!("avx512f").then_some(&AVX512)
+    (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(&AVX512)
 }
 
 /// The AVX2 table, if this CPU can run it.
@@ -29,7 +31,7 @@ pub(super) fn avx2() -> Option<&'static Kernels> {
 }
 
 #[derive(Clone, Copy)]
-struct F32x16(__m512);
+pub(super) struct F32x16(pub(super) __m512);
 
 impl Lanes for F32x16 {
     type Number = f32;
@@ -134,7 +136,7 @@ unsafe fn first_lanes(count: usize) -> __m256i {
 }
 
 #[derive(Clone, Copy)]
-struct F32x8(__m256);
+pub(super) struct F32x8(pub(super) __m256);
 
 impl Lanes for F32x8 {
     type Number = f32;
