@@ -151,6 +151,9 @@ pub enum Error {
     // -- stored bytes --
     #[error("corrupted data: {what}")]
     Corrupted { what: String },
+    /// An index written by another version.
+    #[error("index format {found} is unknown to this version of conifer, which knows {known}")]
+    UnknownFormat { found: u32, known: u32 },
     #[error("could not serialize access due to concurrent update")]
     ConcurrentUpdate,
 }
@@ -204,7 +207,7 @@ impl Error {
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
             E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
             E::Record { source, .. } => source.sqlstate(),
-            E::Corrupted { .. } => SqlState::IndexCorrupted,
+            E::Corrupted { .. } | E::UnknownFormat { .. } => SqlState::IndexCorrupted,
             E::ConcurrentUpdate => SqlState::SerializationFailure,
         }
     }
@@ -242,6 +245,9 @@ impl Error {
                 Some("Metadata values are strings, numbers, booleans and lists of strings.".into())
             }
             E::Record { source, .. } => source.hint(),
+            E::UnknownFormat { .. } => {
+                Some("REINDEX the index with the version that is installed.".into())
+            }
             _ => None,
         }
     }

@@ -17,8 +17,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("record", &["error", "vector", "metric"]),
     ("filter", &["error", "record"]),
     (
+        "layout",
+        &["error", "vector", "kernel", "metric", "quantizer"],
+    ),
+    (
         "index",
-        &["error", "vector", "metric", "kernel", "quantizer"],
+        &["error", "vector", "metric", "kernel", "quantizer", "layout"],
     ),
     ("pg", &["error", "vector", "record"]),
     ("guc", &["pg", "error"]),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod parse;
+pub mod signature;
 
 #[cfg(test)]
 mod tests;

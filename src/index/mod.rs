@@ -1,4 +1,18 @@
-//! The search algorithm's own data structures; so far the bounded heap of the best k.
+//! The index algorithm over [`pages::Pages`]: build, insert, search, vacuum, check. It knows nothing of PostgreSQL; a file
+//! of pages in memory runs all of it in tests.
 #![forbid(unsafe_code)]
 
+pub mod build;
+mod chain;
+pub mod check;
+pub mod insert;
+pub mod learn;
+#[cfg(test)]
+mod mem_pages;
+pub mod pages;
+pub mod search;
+pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod topk;
+pub mod vacuum;

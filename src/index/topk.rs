@@ -21,6 +21,15 @@ impl<T: Ord> TopK<T> {
         }
     }
 
+    /// The same, with room made as items come: for a `k` that may be far more than there are.
+    #[must_use]
+    pub fn growing(k: usize) -> Self {
+        Self {
+            k,
+            heap: Vec::new(),
+        }
+    }
+
     /// Offers an item; whether it was kept. When `k` are held, it must be less than the worst, which then goes.
     #[inline]
     pub fn push(&mut self, item: T) -> bool {

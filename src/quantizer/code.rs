@@ -34,6 +34,12 @@ impl Centre {
         &self.rotated
     }
 
+    /// Whether it is the origin.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.squared_norm == 0.0
+    }
+
     /// ‖c‖²
     #[must_use]
     pub fn squared_norm(&self) -> f64 {
@@ -42,7 +48,8 @@ impl Centre {
 
     /// What a rotated vector is multiplied by before it is compared with this centre: 1 but for cosine, which divides by
     /// the norm. 0 for the zero vector, and none where the norm is too small or too large to be divided by.
-    pub(super) fn scale(rotated: &[f32], metric: Metric) -> Option<f32> {
+    #[must_use]
+    pub fn scale(rotated: &[f32], metric: Metric) -> Option<f32> {
         if metric != Metric::Cosine {
             return Some(1.0);
         }

@@ -1,0 +1,143 @@
+//! Chains of pages: a list or a centre written page by page, aside from what is in use, and pages given back.
+#![forbid(unsafe_code)]
+
+use super::pages::{Edit, Pages};
+use crate::error::Error;
+use crate::layout::entry::Geometry;
+use crate::layout::page::{Kind, init, set_special, special};
+use crate::layout::{NO_BLOCK, PAGE, centre};
+use crate::quantizer::Centre;
+
+/// The pages of a chain that is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its first page.
+    pub first: u32,
+    /// Its last page.
+    pub last: u32,
+    /// Entries in it.
+    pub entries: u64,
+}
+
+/// Writes a list's entries to new pages. Nobody can come upon them before the chain is named on the meta page.
+pub struct ChainWriter<'p, P: Pages> {
+    pages: &'p P,
+    geometry: Geometry,
+    generation: u32,
+    /// The page being filled. It is given a block when it is full, so that each page is logged once, whole.
+    image: Vec<u8>,
+    first: u32,
+    last: u32,
+    entries: u64,
+}
+
+impl<'p, P: Pages> ChainWriter<'p, P> {
+    /// A chain of that generation.
+    pub fn new(pages: &'p P, geometry: Geometry, generation: u32) -> Self {
+        let mut image = vec![0; PAGE];
+        init(&mut image, Kind::List, 0, generation);
+        Self {
+            pages,
+            geometry,
+            generation,
+            image,
+            first: NO_BLOCK,
+            last: NO_BLOCK,
+            entries: 0,
+        }
+    }
+
+    /// Appends an entry in row form.
+    pub fn push(&mut self, row: &[u8]) -> Result<(), Error> {
+        self.entries += 1;
+        if self.geometry.append(&mut self.image, row)? {
+            return Ok(());
+        }
+        self.flush()?;
+        init(&mut self.image, Kind::List, 0, self.generation);
+        self.geometry.append(&mut self.image, row)?;
+        Ok(())
+    }
+
+    /// Writes the last page, be it empty.
+    pub fn finish(mut self) -> Result<Chain, Error> {
+        self.flush()?;
+        Ok(Chain {
+            first: self.first,
+            last: self.last,
+            entries: self.entries,
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.last = append_page(self.pages, self.last, &self.image)?;
+        if self.first == NO_BLOCK {
+            self.first = self.last;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a page behind `last`, if there is one, and answers its block.
+fn append_page(pages: &impl Pages, last: u32, image: &[u8]) -> Result<u32, Error> {
+    pages.pause();
+    let mut edit = pages.edit();
+    let before = (last != NO_BLOCK).then(|| edit.open(last)).transpose()?;
+    let (page, block) = edit.create()?;
+    edit.bytes_mut(page)?.copy_from_slice(image);
+    if let Some(before) = before {
+        let page = edit.bytes_mut(before)?;
+        let mut linked = special(page)?;
+        linked.next = block;
+        set_special(page, &linked);
+    }
+    edit.commit()?;
+    Ok(block)
+}
+
+/// Writes a centre's elements and answers their first page: [`NO_BLOCK`] for the origin.
+pub fn write_centre(pages: &impl Pages, of: &Centre, generation: u32) -> Result<u32, Error> {
+    let (mut first, mut last) = (NO_BLOCK, NO_BLOCK);
+    if of.is_zero() {
+        return Ok(first);
+    }
+    let mut image = vec![0; PAGE];
+    for elements in of.rotated().chunks(centre::per_page()) {
+        init(&mut image, Kind::Centre, 0, generation);
+        centre::write(&mut image, elements)?;
+        last = append_page(pages, last, &image)?;
+        if first == NO_BLOCK {
+            first = last;
+        }
+    }
+    Ok(first)
+}
+
+/// Frees the pages of a chain that nothing names any more, as far as they still are of that generation. Block 0 stays.
+pub fn free_chain(pages: &impl Pages, first: u32, generation: u32) -> Result<u64, Error> {
+    let mut next = first;
+    let mut freed = 0;
+    while next != NO_BLOCK {
+        pages.pause();
+        let head = special(&pages.read(next)?)?;
+        if !head.is_of(0, generation) {
+            break;
+        }
+        if next != 0 {
+            free_page(pages, next)?;
+            freed += 1;
+        }
+        next = head.next;
+    }
+    Ok(freed)
+}
+
+/// Makes a page a free one.
+pub fn free_page(pages: &impl Pages, block: u32) -> Result<(), Error> {
+    let mut edit = pages.edit();
+    let page = edit.open(block)?;
+    init(edit.bytes_mut(page)?, Kind::Free, 0, 0);
+    edit.commit()?;
+    pages.recycle(block);
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Appending an entry to a list.
+//!
+//! An entry is encoded before any lock is taken, and appended to the list's last page under that page's lock alone. Only
+//! when the page is full the meta page is locked too, to name a new last one. A list written anew meanwhile is noticed by the
+//! last page's generation, and the entry is encoded again relative to the new centre.
+#![forbid(unsafe_code)]
+
+use super::pages::{Edit, Pages};
+use super::state::IndexState;
+use crate::error::Error;
+use crate::layout::entry::EntryTid;
+use crate::layout::meta::Meta;
+use crate::layout::page::{Kind, init, set_special, special};
+use crate::layout::{META_BLOCK, NO_BLOCK};
+use crate::quantizer::{Row, encode};
+
+/// A vector on its way into an index; its buffers are used again for the next.
+#[derive(Default)]
+pub struct Encoder {
+    rotated: Vec<f32>,
+    code: Vec<u8>,
+    row: Vec<u8>,
+}
+
+impl Encoder {
+    /// The entry of a vector, in row form, relative to the state's centre.
+    pub fn encode(
+        &mut self,
+        state: &IndexState,
+        vector: &[f32],
+        tid: EntryTid,
+        signature: u64,
+    ) -> Result<&[u8], Error> {
+        let dimension = state.meta.dimension as usize;
+        if vector.len() != dimension {
+            return Err(Error::DimensionMismatch {
+                expected: dimension,
+                actual: vector.len(),
+            });
+        }
+        let quantizer = &state.quantizer;
+        quantizer.rotate(vector, &mut self.rotated);
+        self.code.resize(quantizer.code_bytes(), 0);
+        let factors = encode(&self.rotated, &state.centre, state.metric, &mut self.code);
+        let row = Row {
+            factors,
+            tid: tid.to_bytes(),
+            signature,
+            code: &self.code,
+        };
+        self.row.resize(state.geometry.row_bytes(), 0);
+        row.write(&mut self.row);
+        Ok(&self.row)
+    }
+}
+
+/// Adds an entry for the row version `tid` with this vector.
+pub fn insert(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    encoder: &mut Encoder,
+    vector: &[f32],
+    tid: EntryTid,
+    signature: u64,
+) -> Result<(), Error> {
+    loop {
+        let row = encoder.encode(state, vector, tid, signature)?;
+        if append(pages, state, row)? {
+            return Ok(());
+        }
+        // The last page has moved on: an inserter has added one, or the list was written anew.
+        pages.pause();
+        state.refresh(pages)?;
+    }
+}
+
+/// Appends a row to the list the state knows; false if that is no longer its last page.
+fn append(pages: &impl Pages, state: &IndexState, row: &[u8]) -> Result<bool, Error> {
+    let list = state.list();
+    let mut edit = pages.edit();
+    let last = edit.open(list.last)?;
+    let head = special(edit.bytes(last))?;
+    if !matches!(head.kind()?, Kind::List | Kind::Meta)
+        || !head.is_of(0, list.generation)
+        || head.next != NO_BLOCK
+    {
+        return Ok(false);
+    }
+    if state.geometry.append(edit.bytes_mut(last)?, row)? {
+        edit.commit()?;
+        return Ok(true);
+    }
+    // Full: a new last page, linked and named in the same step.
+    let meta = if list.last == META_BLOCK {
+        last
+    } else {
+        edit.open(META_BLOCK)?
+    };
+    let (new, block) = edit.create()?;
+    let page = edit.bytes_mut(new)?;
+    init(page, Kind::List, 0, list.generation);
+    state.geometry.append(page, row)?;
+    let page = edit.bytes_mut(last)?;
+    let mut linked = special(page)?;
+    linked.next = block;
+    set_special(page, &linked);
+    let page = edit.bytes_mut(meta)?;
+    let mut body = Meta::read(page)?;
+    body.list.last = block;
+    body.write(page);
+    edit.commit()?;
+    Ok(true)
+}

@@ -1,0 +1,289 @@
+//! Finding the entries worth a look at their rows, best first.
+//!
+//! One pass over the codes keeps every entry whose lower bound is not above the k-th smallest upper bound so far. They are
+//! handed out in waves, lowest bound first; the caller computes exact keys and tells the bar they must be under, and the search
+//! ends when no bound is. Where rows fell away (not visible, not passing a filter) so that the bar is not reached, the list
+//! is passed over again for more.
+#![forbid(unsafe_code)]
+
+use super::pages::Pages;
+use super::state::{IndexState, again};
+use super::topk::TopK;
+use crate::error::Error;
+use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
+use crate::layout::entry::{Entries, EntryTid, read_row};
+use crate::quantizer::QueryCode;
+use std::collections::HashSet;
+
+/// What a search cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchStats {
+    /// Pages read.
+    pub pages: u64,
+    /// Codes looked at.
+    pub codes: u64,
+    /// Entries handed out.
+    pub candidates: u64,
+    /// Passes over the list.
+    pub passes: u64,
+}
+
+/// An entry that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// What its key is hardly below.
+    pub lower: f32,
+    /// What its key is about.
+    pub estimate: f32,
+    /// Its row version.
+    pub tid: EntryTid,
+}
+
+/// An `f32` in `total_cmp`'s order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ordered(f32);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// The first wave has this many entries beyond k, and later ones grow by half: enough to keep several reads in flight, few
+/// enough that the bar, which each wave lowers, spares most of the rest.
+const FIRST_WAVE_EXTRA: usize = 6;
+const LEAST_WAVE: usize = 16;
+
+/// How much more each further pass asks for where rows fall away.
+const WIDENING: usize = 8;
+
+/// One query's way through an index.
+pub struct Search<'p, P: Pages> {
+    pages: &'p P,
+    state: IndexState,
+    kernels: &'static Kernels,
+    code: QueryCode,
+    rotated: Vec<f32>,
+    epsilon: f32,
+    /// How many upper bounds the pass keeps.
+    quota: usize,
+    /// Kept and not handed out.
+    candidates: Vec<Candidate>,
+    /// Entries with bounds up to here have all been kept; below the first pass, none.
+    reach: f32,
+    /// Everything has been kept.
+    complete: bool,
+    given: Vec<EntryTid>,
+    wave: Vec<Candidate>,
+    /// What it cost so far.
+    pub stats: SearchStats,
+}
+
+impl<'p, P: Pages> Search<'p, P> {
+    /// A search for the `k` nearest to `query`, whose bounds hold with the certainty that `epsilon` stands for.
+    pub fn new(
+        pages: &'p P,
+        state: IndexState,
+        query: &[f32],
+        k: usize,
+        epsilon: f32,
+    ) -> Result<Self, Error> {
+        let dimension = state.meta.dimension as usize;
+        if query.len() != dimension {
+            return Err(Error::DimensionMismatch {
+                expected: dimension,
+                actual: query.len(),
+            });
+        }
+        let mut rotated = Vec::new();
+        state.quantizer.rotate(query, &mut rotated);
+        Ok(Self {
+            pages,
+            state,
+            kernels: kernels(),
+            code: QueryCode::default(),
+            rotated,
+            epsilon,
+            quota: k,
+            candidates: Vec::new(),
+            reach: f32::NEG_INFINITY,
+            complete: false,
+            given: Vec::new(),
+            wave: Vec::new(),
+            stats: SearchStats::default(),
+        })
+    }
+
+    /// The next entries to look at, in the order of their rows' places; empty when the search is over.
+    ///
+    /// `bar` is the k-th smallest key found so far, none while there are fewer than k.
+    pub fn next(&mut self, bar: Option<f32>) -> Result<&[Candidate], Error> {
+        self.wave.clear();
+        loop {
+            self.take_wave(bar);
+            let satisfied = bar.is_some_and(|bar| bar <= self.reach);
+            if !self.wave.is_empty() || self.complete || satisfied {
+                break;
+            }
+            if self.stats.passes > 0 {
+                self.quota = self.quota.saturating_mul(WIDENING).max(BLOCK_ENTRIES);
+            }
+            self.pass(bar)?;
+        }
+        self.stats.candidates += self.wave.len() as u64;
+        self.given.extend(self.wave.iter().map(|found| found.tid));
+        Ok(&self.wave)
+    }
+
+    /// Moves the candidates with the lowest bounds, as far as they are under the bar, to the wave.
+    fn take_wave(&mut self, bar: Option<f32>) {
+        // The bar never rises, so what is above it now will not be asked for.
+        if let Some(bar) = bar {
+            self.candidates.retain(|found| found.lower <= bar);
+        }
+        let size = match self.given.len() {
+            0 => self.quota.saturating_add(FIRST_WAVE_EXTRA),
+            before => before / 2,
+        };
+        let size = size.max(LEAST_WAVE).min(self.candidates.len());
+        let rest = self.candidates.len() - size;
+        if size > 0 && rest > 0 {
+            // Chosen, not sorted: before the first wave gives a bar there are many more than will be looked at.
+            self.candidates
+                .select_nth_unstable_by(rest, |a, b| b.lower.total_cmp(&a.lower));
+        }
+        self.wave.extend(self.candidates.drain(rest..));
+        self.wave.sort_unstable_by_key(|found| found.tid);
+    }
+
+    /// Passes over the list and keeps what may be among the nearest, or under the bar, if that is known.
+    fn pass(&mut self, bar: Option<f32>) -> Result<(), Error> {
+        loop {
+            let list = *self.state.list();
+            self.code.prepare(
+                &self.rotated,
+                &self.state.centre,
+                self.state.metric,
+                self.epsilon,
+            );
+            let mut kept = Kept::new(self.quota, bar);
+            let (state, kernels, code, stats) =
+                (&self.state, self.kernels, &self.code, &mut self.stats);
+            let whole = self
+                .pages
+                .walk(list.first, 0, list.generation, &mut |_, page| {
+                    let entries = Entries::of(state.geometry, page)?;
+                    stats.pages += 1;
+                    stats.codes += entries.len() as u64;
+                    kept.scan(state, kernels, code, &entries)
+                })?;
+            if !whole {
+                again(self.pages, list.generation, "list")?;
+                self.state.refresh(self.pages)?;
+                continue;
+            }
+            self.stats.passes += 1;
+            self.keep(kept);
+            return Ok(());
+        }
+    }
+
+    /// Takes over what a pass kept, but for what was handed out before.
+    fn keep(&mut self, kept: Kept) {
+        self.reach = kept.threshold;
+        self.complete = kept.threshold == f32::INFINITY;
+        self.candidates = kept.candidates;
+        let reach = self.reach;
+        self.candidates.retain(|found| found.lower <= reach);
+        if !self.given.is_empty() {
+            let given: HashSet<EntryTid> = self.given.iter().copied().collect();
+            self.candidates.retain(|found| !given.contains(&found.tid));
+        }
+    }
+}
+
+/// What one pass keeps.
+struct Kept {
+    candidates: Vec<Candidate>,
+    /// The smallest upper bounds, as many as are asked for; none where a bar is known.
+    uppers: Option<TopK<Ordered>>,
+    /// Entries with a lower bound above are not kept.
+    threshold: f32,
+}
+
+impl Kept {
+    fn new(quota: usize, bar: Option<f32>) -> Self {
+        Self {
+            candidates: Vec::new(),
+            // Room is made by need: a caller may ask for more than there are.
+            uppers: bar.is_none().then(|| TopK::growing(quota)),
+            threshold: bar.unwrap_or(f32::INFINITY),
+        }
+    }
+
+    fn scan(
+        &mut self,
+        state: &IndexState,
+        kernels: &Kernels,
+        code: &QueryCode,
+        entries: &Entries<'_>,
+    ) -> Result<(), Error> {
+        let geometry = state.geometry;
+        let query = code.block();
+        let slack = query.slack;
+        let mut estimates = [0.0; BLOCK_ENTRIES];
+        for block in entries.blocks() {
+            let mut lanes = (kernels.scan_block)(block, &query, self.threshold, &mut estimates);
+            while lanes != 0 {
+                let lane = lanes.trailing_zeros() as usize;
+                lanes &= lanes - 1;
+                let tid = geometry.block_tid(block, lane);
+                let spread = slack * geometry.block_error(block, lane);
+                self.offer(tid, estimates[lane], spread);
+            }
+        }
+        for row in entries.rows() {
+            let row = read_row(row)?;
+            let bound = code.row(kernels, row.code, row.factors);
+            let spread = slack * row.factors.error;
+            self.offer(EntryTid::from_bytes(&row.tid), bound.estimate, spread);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn offer(&mut self, tid: EntryTid, estimate: f32, spread: f32) {
+        let lower = estimate - spread;
+        // Not `lower > threshold`: what overflowed to NaN is looked at.
+        if !tid.is_live() || lower > self.threshold {
+            return;
+        }
+        let lower = if lower.is_nan() {
+            f32::NEG_INFINITY
+        } else {
+            lower
+        };
+        self.candidates.push(Candidate {
+            lower,
+            estimate,
+            tid,
+        });
+        if let Some(uppers) = &mut self.uppers {
+            let upper = estimate + spread;
+            let upper = if upper.is_nan() { f32::INFINITY } else { upper };
+            if uppers.push(Ordered(upper))
+                && let Some(worst) = uppers.worst()
+            {
+                self.threshold = worst.0;
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! An index as a process knows it between two looks at its pages: the meta body, and its list's centre.
+#![forbid(unsafe_code)]
+
+use super::pages::Pages;
+use crate::error::Error;
+use crate::layout::entry::Geometry;
+use crate::layout::meta::{ListHead, Meta};
+use crate::layout::{META_BLOCK, NO_BLOCK, centre};
+use crate::metric::Metric;
+use crate::quantizer::{Centre, Quantizer};
+use std::sync::Arc;
+
+/// What was read of an index, and what follows from it.
+#[derive(Clone)]
+pub struct IndexState {
+    /// The meta body when last looked at.
+    pub meta: Meta,
+    /// The index's metric.
+    pub metric: Metric,
+    /// Sizes of entries.
+    pub geometry: Geometry,
+    /// Rotation and codes.
+    pub quantizer: Arc<Quantizer>,
+    /// The centre of the list, of the meta body's generation.
+    pub centre: Arc<Centre>,
+}
+
+impl IndexState {
+    /// Reads an index.
+    pub fn read(pages: &impl Pages) -> Result<Self, Error> {
+        let meta = read_meta(pages)?;
+        let quantizer = Arc::new(Quantizer::new(meta.dimension as usize, meta.seed));
+        let mut state = Self {
+            metric: meta.metric()?,
+            geometry: Geometry::new(quantizer.code_bits()),
+            centre: Arc::new(Centre::zero(quantizer.code_bits())),
+            quantizer,
+            meta,
+        };
+        state.read_centre(pages)?;
+        Ok(state)
+    }
+
+    /// Looks at the meta page again, and at the centre if that is another now.
+    pub fn refresh(&mut self, pages: &impl Pages) -> Result<(), Error> {
+        let generation = self.meta.list.generation;
+        self.meta = read_meta(pages)?;
+        if self.meta.list.generation != generation {
+            self.read_centre(pages)?;
+        }
+        Ok(())
+    }
+
+    /// The one list of a flat index.
+    #[must_use]
+    pub fn list(&self) -> &ListHead {
+        &self.meta.list
+    }
+
+    /// The centre may be given up while it is read, by a list written anew: then the meta page names another.
+    fn read_centre(&mut self, pages: &impl Pages) -> Result<(), Error> {
+        loop {
+            let list = *self.list();
+            let mut elements = Vec::with_capacity(self.quantizer.code_bits());
+            let whole = list.centre == NO_BLOCK
+                || pages.walk(list.centre, 0, list.generation, &mut |_, page| {
+                    centre::read(page, &mut elements)
+                })?;
+            if whole {
+                self.centre = Arc::new(self.centre_of(list.centre, elements)?);
+                return Ok(());
+            }
+            self.meta = again(pages, list.generation, "centre")?;
+        }
+    }
+
+    fn centre_of(&self, block: u32, elements: Vec<f32>) -> Result<Centre, Error> {
+        let bits = self.quantizer.code_bits();
+        if block == NO_BLOCK {
+            return Ok(Centre::zero(bits));
+        }
+        if elements.len() != bits || elements.iter().any(|element| !element.is_finite()) {
+            return Err(crate::layout::corrupted(format!(
+                "centre of {} elements, not {bits}, or not finite",
+                elements.len()
+            )));
+        }
+        Ok(Centre::new(elements))
+    }
+}
+
+/// The meta body.
+pub fn read_meta(pages: &impl Pages) -> Result<Meta, Error> {
+    Meta::read(&pages.read(META_BLOCK)?)
+}
+
+/// The meta body after a page was found not to be of `generation`: if that still is the list's, the index is damaged.
+pub fn again(pages: &impl Pages, generation: u32, what: &str) -> Result<Meta, Error> {
+    let meta = read_meta(pages)?;
+    if meta.list.generation == generation {
+        return Err(crate::layout::corrupted(format!(
+            "page in the {what} of generation {generation} that is not of it"
+        )));
+    }
+    Ok(meta)
+}
