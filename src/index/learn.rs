@@ -67,6 +67,9 @@ pub fn estimate_unit(metric: Metric, key: f64) -> f32 {
     }
 }
 
+/// Answers the exact keys of row versions; None for those that are not there.
+pub type ExactKeys<'a> = dyn FnMut(&Scorer, &[EntryTid]) -> Result<Vec<Option<f64>>, Error> + 'a;
+
 /// A neighbour as the search saw it.
 #[derive(Clone, Copy)]
 struct Neighbour {
@@ -76,13 +79,12 @@ struct Neighbour {
     deviation: f32,
 }
 
-/// Learns from these rows as queries and notes the result on the meta page. `keys` answers the exact keys of row versions,
-/// None for those that are not there.
+/// Learns from these rows as queries and notes the result on the meta page.
 pub fn learn(
     pages: &impl Pages,
     state: &mut IndexState,
     queries: &[(EntryTid, Vec<f32>)],
-    keys: &mut dyn FnMut(&Scorer, &[EntryTid]) -> Result<Vec<Option<f64>>, Error>,
+    keys: &mut ExactKeys<'_>,
 ) -> Result<(), Error> {
     let mut needs: [Vec<f32>; NEIGHBOURS.len()] = Default::default();
     for (own, query) in queries {
@@ -111,7 +113,7 @@ fn neighbours<P: Pages>(
     state: &IndexState,
     own: EntryTid,
     query: &[f32],
-    keys: &mut dyn FnMut(&Scorer, &[EntryTid]) -> Result<Vec<Option<f64>>, Error>,
+    keys: &mut ExactKeys<'_>,
 ) -> Result<Vec<Neighbour>, Error> {
     let wanted = NEIGHBOURS[NEIGHBOURS.len() - 1] + 1;
     let scorer = Scorer::new(state.metric, query);

@@ -13,6 +13,9 @@ use crate::layout::page::special;
 use crate::layout::{NO_BLOCK, corrupted};
 use std::ops::Deref;
 
+/// What is done with a page of a walk: its block and its bytes.
+pub type Visit<'a> = dyn FnMut(u32, &[u8]) -> Result<(), Error> + 'a;
+
 /// A file of pages of [`crate::layout::PAGE`] bytes, numbered from 0.
 pub trait Pages {
     /// A page under a shared lock, let go of on drop.
@@ -37,7 +40,7 @@ pub trait Pages {
         first: u32,
         list: u32,
         generation: u32,
-        each: &mut dyn FnMut(u32, &[u8]) -> Result<(), Error>,
+        each: &mut Visit<'_>,
     ) -> Result<bool, Error> {
         let mut walk = Walk::new(list, generation);
         let mut next = Some(first);
