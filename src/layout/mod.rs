@@ -1,3 +1,5 @@
+//! The pages of the leaf index: what lies on them and where.
+//!
 #![doc = include_str!("FORMAT.md")]
 #![forbid(unsafe_code)]
 
