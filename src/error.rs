@@ -31,6 +31,8 @@ pub enum SqlState {
     InsufficientPrivilege,
     /// 42704: no such index or namespace.
     UndefinedObject,
+    /// 42809: an object of another kind.
+    WrongObjectType,
     /// 42710: the name is taken.
     DuplicateObject,
     /// 54000: beyond a fixed limit.
@@ -148,6 +150,16 @@ pub enum Error {
     #[error("invalid filter at {path}: {problem}")]
     InvalidFilter { path: String, problem: String },
 
+    // -- the access method --
+    #[error("{problem}")]
+    IndexShape { problem: &'static str },
+    #[error("column does not have dimensions")]
+    ColumnWithoutDimensions,
+    #[error("\"{name}\" is not a conifer index")]
+    NotAnIndex { name: String },
+    #[error("must be owner of index {name}")]
+    NotOwner { name: String },
+
     // -- stored bytes --
     #[error("corrupted data: {what}")]
     Corrupted { what: String },
@@ -207,6 +219,10 @@ impl Error {
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
             E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
             E::Record { source, .. } => source.sqlstate(),
+            E::IndexShape { .. } => SqlState::FeatureNotSupported,
+            E::ColumnWithoutDimensions => SqlState::InvalidParameterValue,
+            E::NotAnIndex { .. } => SqlState::WrongObjectType,
+            E::NotOwner { .. } => SqlState::InsufficientPrivilege,
             E::Corrupted { .. } | E::UnknownFormat { .. } => SqlState::IndexCorrupted,
             E::ConcurrentUpdate => SqlState::SerializationFailure,
         }
@@ -243,6 +259,9 @@ impl Error {
             ),
             E::InvalidMetadata { .. } => {
                 Some("Metadata values are strings, numbers, booleans and lists of strings.".into())
+            }
+            E::ColumnWithoutDimensions => {
+                Some("Declare the column as vector(n), n being the dimensions.".into())
             }
             E::Record { source, .. } => source.hint(),
             E::UnknownFormat { .. } => {

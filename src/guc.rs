@@ -6,6 +6,14 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 /// On by default: the node is only chosen where its cost is lower than that of a sort.
 static ENABLE_TOPK_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+/// Of the true nearest rows, the share a query finds on average at least.
+static RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.99);
+
+/// The recall goal, from 0.5 to 1; 1 is exact.
+pub fn recall() -> f64 {
+    RECALL.get()
+}
+
 /// May the planner consider `Custom Scan (ConiferTopK)`?
 pub fn enable_topk_scan() -> bool {
     ENABLE_TOPK_SCAN.get()
@@ -19,6 +27,16 @@ pub fn init() {
         c"ConiferTopK answers ORDER BY column <operator> vector LIMIT k by keeping the k nearest rows while it scans, \
           instead of sorting all of them. The rows are the same either way.",
         &ENABLE_TOPK_SCAN,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"conifer.recall",
+        c"Sets the share of the true nearest rows that queries by a conifer index find on average.",
+        c"1 is exact: every row is looked at. Scores and order of the rows found are exact always.",
+        &RECALL,
+        0.5,
+        1.0,
         GucContext::Userset,
         GucFlags::default(),
     );

@@ -14,6 +14,8 @@ pub mod record;
 pub mod vector;
 
 #[cfg(feature = "postgres")]
+mod am;
+#[cfg(feature = "postgres")]
 mod api;
 #[cfg(feature = "postgres")]
 mod guc;
@@ -23,6 +25,8 @@ mod namespace;
 mod pg;
 #[cfg(feature = "postgres")]
 mod scan;
+#[cfg(feature = "postgres")]
+mod storage;
 
 #[cfg(feature = "postgres")]
 pgrx::pg_module_magic!();

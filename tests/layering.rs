@@ -26,9 +26,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("pg", &["error", "vector", "record"]),
     ("guc", &["pg", "error"]),
+    ("storage", &["pg", "error", "layout", "index", "quantizer"]),
+    (
+        "am",
+        &[
+            "pg", "error", "kernel", "metric", "filter", "layout", "index", "storage",
+        ],
+    ),
     (
         "namespace",
-        &["pg", "error", "record", "metric", "guc", "filter", "index"],
+        &[
+            "pg", "error", "record", "metric", "guc", "filter", "index", "storage", "am",
+        ],
     ),
     (
         "scan",
@@ -40,6 +49,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "error",
             "vector",
             "filter",
+            "storage",
+            "am",
             "namespace",
         ],
     ),
@@ -53,8 +64,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "record",
             "filter",
             "index",
+            "layout",
             "pg",
             "guc",
+            "storage",
+            "am",
             "namespace",
             "scan",
         ],

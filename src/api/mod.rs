@@ -1,11 +1,13 @@
 //! The SQL functions, one file per family.
 #![forbid(unsafe_code)]
 
+mod access_method;
 mod aggregates;
 mod argument;
 mod casts;
 mod catalog;
 mod index;
+mod inspect;
 mod machine;
 mod namespace;
 mod operators;

@@ -51,6 +51,12 @@ impl IndexState {
         Ok(())
     }
 
+    /// Bytes of memory it takes, its quantizer aside, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(self.centre.rotated())
+    }
+
     /// The one list of a flat index.
     #[must_use]
     pub fn list(&self) -> &ListHead {

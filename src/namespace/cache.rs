@@ -20,6 +20,8 @@ pub struct LeafEntry {
     pub leaf: Oid,
     /// Its unique (namespace, id) index, if it has the usual one.
     pub id_index: Option<Oid>,
+    /// Its vector index of the index's metric, if it has one.
+    pub vector_index: Option<Oid>,
 }
 
 #[derive(Default)]

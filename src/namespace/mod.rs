@@ -14,11 +14,13 @@ pub mod search;
 pub mod sql;
 pub mod write;
 
+use crate::am;
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
 use crate::pg::{extension, heap, transaction, writer};
+use crate::storage;
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
 use std::ffi::CStr;
@@ -26,7 +28,10 @@ use std::rc::Rc;
 
 /// Called once when the library is loaded.
 pub fn init() {
-    transaction::on_relation_change(cache::forget);
+    transaction::on_relation_change(|relation| {
+        cache::forget(relation);
+        storage::forget(relation);
+    });
 }
 
 /// The index of that name, or the error that says there is none.
@@ -48,12 +53,15 @@ struct OpenLeaf {
     relation: Relation,
     /// Its unique (namespace, id) index, if it is as leaves are made.
     id_index: Option<Oid>,
+    vector_index: Option<Oid>,
 }
 
 /// A namespace's open leaf as leaves are made: to be read and written directly.
 pub struct Leaf {
     pub relation: Relation,
     pub id_index: Oid,
+    /// Its vector index of the index's metric, if it has one.
+    pub vector_index: Option<Oid>,
 }
 
 /// Opens the leaf of a namespace (canonical name); None if there is no such namespace.
@@ -65,6 +73,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
                 Some(row) => LeafEntry {
                     leaf: row.leaf,
                     id_index: None,
+                    vector_index: None,
                 },
                 None => return Ok(None),
             },
@@ -91,14 +100,16 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
                     return Ok(None); // detached: no longer the index's
                 }
                 let usual = leaf::is_leaf(&relation);
-                let id_index = if usual {
-                    writer::id_index(&relation)
+                let (id_index, vector_index) = if usual {
+                    let vectors = am::index_on(&relation, leaf::VALUES, index.metric);
+                    (writer::id_index(&relation), vectors)
                 } else {
-                    None
+                    (None, None)
                 };
                 let entry = LeafEntry {
                     leaf: entry.leaf,
                     id_index,
+                    vector_index,
                 };
                 cache::remember_leaf(index.root, namespace, entry);
                 entry
@@ -108,6 +119,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
             return Ok(Some(OpenLeaf {
                 relation,
                 id_index: entry.id_index,
+                vector_index: entry.vector_index,
             }));
         }
     }
@@ -190,7 +202,7 @@ pub fn create_index(
         }
         catalog::forget_root(row.index.root)?; // its table was dropped behind the catalog's back
     }
-    let root = partition::create_root(name, dimension)?;
+    let root = partition::create_root(name, dimension, metric)?;
     let index = Index {
         root,
         name: name.into(),
@@ -260,8 +272,11 @@ pub fn reach(
         || (leaf.relation.is_plain(COLUMNS) && !relation::has_triggers_or_rules(index.root));
     match leaf.id_index {
         Some(id_index) if may_directly && plain && !transaction::snapshots_expire() => {
-            let relation = leaf.relation;
-            Ok(Reached::Direct(Leaf { relation, id_index }))
+            Ok(Reached::Direct(Leaf {
+                relation: leaf.relation,
+                id_index,
+                vector_index: leaf.vector_index,
+            }))
         }
         // The leaf's lock stays, so that it is there when the statement comes to it.
         _ => Ok(Reached::Sql),

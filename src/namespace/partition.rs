@@ -13,7 +13,9 @@
 
 use super::catalog::{self, Index};
 use super::gone;
+use crate::am;
 use crate::error::Error;
+use crate::metric::Metric;
 use crate::pg::relation::{self, LockMode, Oid};
 use crate::pg::{access, extension, transaction};
 use pgrx::Spi;
@@ -26,7 +28,7 @@ const BUCKET_COUNT: u64 = 1024;
 const DATA_SCHEMA: &CStr = c"conifer_data";
 
 /// Creates the root table in the caller's current schema, with the caller's rights.
-pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
+pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, Error> {
     let schema: Option<String> = spi(Spi::get_one(
         "SELECT pg_catalog.current_schema()::pg_catalog.text",
     ))?;
@@ -59,6 +61,11 @@ pub fn create_root(name: &str, dimension: usize) -> Result<Oid, Error> {
              ALTER COLUMN \"values\" SET STORAGE MAIN"
     ))?;
     run(&format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"))?;
+    // Every leaf gets one of its own. Metadata is included so that a record whose metadata changes gets a new entry.
+    let class = format!("{}.{}", extension::schema()?, am::operator_class(metric));
+    run(&format!(
+        "CREATE INDEX ON {root} USING conifer (\"values\" {class}) INCLUDE (metadata)"
+    ))?;
     relation::lookup(&c_string(&schema), &c_string(name))
 }
 

@@ -1,20 +1,26 @@
-//! The k best records of one namespace for a query vector: exact, by scanning the leaf once.
+//! The k best records of one namespace for a query vector.
 //!
-//! Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding can hide, could still
-//! be among the best k, the filter is evaluated and the key computed exactly.
+//! Rows come from the vector index, those first that may be nearest ([`by_index`]), or all of them from the leaf ([`by_scan`]) where
+//! it is small or recall is to be 1. Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding
+//! can hide, could still be among the best k, the filter is evaluated and the key computed exactly.
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
 use super::record::{Match, Query, Rank, Record};
 use super::{Leaf, Reached, reach, sql};
+use crate::am::search::IndexSearch;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::topk::TopK;
+use crate::metric::Bar;
 use crate::pg::access::Privilege;
+use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::leaf::RecordReader;
-use crate::pg::relation::LockMode;
+use crate::pg::relation::{LockMode, Relation};
 use crate::record::jsonb;
+use crate::storage::PgPages;
+use crate::{am, guc};
 
 /// A row that may be among the best: ordered by rank, then id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +46,13 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
     };
     let snapshot = Snapshot::active();
     let reader = RecordReader::new(&leaf.relation);
-    let best = scan(&leaf, snapshot, &reader, query)?;
+    let mut best = Best::new(query, &reader);
+    match vector_index(&leaf, index) {
+        Some(vectors) => by_index(&leaf, &vectors, snapshot, &mut best)?,
+        None => by_scan(&leaf, snapshot, &mut best)?,
+    }
     let wants_row = query.parts.values || query.parts.metadata;
-    let found = best.into_iter().map(|candidate| {
+    let found = best.rows.into_sorted_vec().into_iter().map(|candidate| {
         let score = query.scorer.score(f64::from_bits(candidate.key));
         let record = if wants_row {
             heap::fetch(&leaf.relation, candidate.tid, |row| {
@@ -59,56 +69,106 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
     found.collect()
 }
 
-fn scan(
+/// The leaf's vector index, if a search by it pays.
+fn vector_index(leaf: &Leaf, index: &Index) -> Option<Relation> {
+    let oid = leaf.vector_index?;
+    if !am::search::pays(&leaf.relation, index.dimension, guc::recall()) {
+        return None;
+    }
+    Relation::try_open_any(oid, LockMode::AccessShare)
+}
+
+/// Looks at every row.
+fn by_scan(leaf: &Leaf, snapshot: Snapshot<'_>, best: &mut Best<'_>) -> Result<(), Error> {
+    heap::scan(&leaf.relation, snapshot, |tid, row| best.offer(tid, row))
+}
+
+/// Looks at the rows that may be among the best by their codes.
+fn by_index(
     leaf: &Leaf,
+    vectors: &Relation,
     snapshot: Snapshot<'_>,
-    reader: &RecordReader,
-    query: &Query<'_>,
-) -> Result<Vec<Candidate>, Error> {
-    let scorer = &query.scorer;
-    let mut best: TopK<Candidate> = TopK::new(query.k);
-    let mut bar = None;
-    let mut scratch = Vec::new();
-    heap::scan(&leaf.relation, snapshot, |tid, row| {
-        if let Some(bar) = &bar
-            && reader.with_values(row, &mut scratch, |vector| scorer.misses(bar, vector))?
-                != Some(false)
+    best: &mut Best<'_>,
+) -> Result<(), Error> {
+    let pages = PgPages::new(vectors);
+    let query = best.query;
+    let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, guc::recall())?;
+    let mut rows = Fetcher::new(&leaf.relation, snapshot);
+    loop {
+        let wave = search.next(best.bar())?;
+        if wave.is_empty() {
+            return Ok(());
+        }
+        rows.fetch(wave, |_, tid, row| best.offer(tid, row))?;
+    }
+}
+
+/// The best rows so far.
+struct Best<'q> {
+    query: &'q Query<'q>,
+    reader: &'q RecordReader,
+    rows: TopK<Candidate>,
+    /// What a vector must beat, once there are k rows.
+    bar: Option<Bar>,
+    scratch: Vec<f32>,
+}
+
+impl<'q> Best<'q> {
+    fn new(query: &'q Query<'q>, reader: &'q RecordReader) -> Self {
+        Self {
+            query,
+            reader,
+            rows: TopK::new(query.k),
+            bar: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The k-th best key, once there are k rows.
+    fn bar(&self) -> Option<f64> {
+        let worst = self.rows.worst()?;
+        (!worst.rank.is_nan()).then(|| f64::from(worst.rank.key()))
+    }
+
+    fn offer(&mut self, tid: Tid, row: &[u8]) -> Result<(), Error> {
+        let (scorer, reader) = (&self.query.scorer, self.reader);
+        let scratch = &mut self.scratch;
+        if let Some(bar) = &self.bar
+            && reader.with_values(row, scratch, |vector| scorer.misses(bar, vector))? != Some(false)
         {
             return Ok(()); // a row without a vector is nowhere near anything
         }
-        let key = reader.with_values(row, &mut scratch, |vector| scorer.exact(vector))?;
+        let key = reader.with_values(row, scratch, |vector| scorer.exact(vector))?;
         let Some(key) = key else {
             return Ok(());
         };
         let rank = Rank::new(key);
-        if best.worst().is_some_and(|worst| rank > worst.rank) {
+        let worst = self.rows.worst();
+        if worst.is_some_and(|worst| rank > worst.rank) {
             return Ok(());
         }
         let stored = reader.read(row)?;
-        if let Some(filter) = query.filter
+        if let Some(filter) = self.query.filter
             && !stored.with_metadata(|payload| matches(filter, payload))?
         {
             return Ok(());
         }
-        if best
-            .worst()
-            .is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id))
-        {
-            best.push(Candidate {
+        if worst.is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id)) {
+            self.rows.push(Candidate {
                 rank,
                 id: (&*stored.id).into(),
                 tid,
                 key: key.to_bits(),
             });
             // A NaN is worse than all: nothing misses it.
-            bar = best
+            self.bar = self
+                .rows
                 .worst()
                 .filter(|worst| !worst.rank.is_nan())
                 .map(|worst| scorer.bar(worst.rank.key()));
         }
         Ok(())
-    })?;
-    Ok(best.into_sorted_vec())
+    }
 }
 
 /// Does a record's metadata pass the filter?

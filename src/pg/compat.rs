@@ -355,3 +355,45 @@ pub fn snapshots_expire() -> bool {
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     false
 }
+
+/// Tablespace, database and number of a relation's file.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn file_id(relation: pg_sys::Relation) -> (u32, u32, u32) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            let node = (*relation).rd_node;
+            (
+                node.spcNode.to_u32(),
+                node.dbNode.to_u32(),
+                node.relNode.to_u32(),
+            )
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            let locator = (*relation).rd_locator;
+            (
+                locator.spcOid.to_u32(),
+                locator.dbOid.to_u32(),
+                locator.relNumber.to_u32(),
+            )
+        }
+    }
+}
+
+/// Sleeps as VACUUM's cost settings ask, after a check for interrupts.
+///
+/// # Safety
+/// Inside a transaction; no lock on a buffer is held.
+pub unsafe fn vacuum_delay_point() {
+    // SAFETY: the caller's contract.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+    }
+}

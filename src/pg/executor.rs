@@ -2,7 +2,8 @@
 
 use super::heap::Tid;
 use super::pg_list;
-use super::table_scan::TableScan;
+use super::relation::Relation;
+use super::table_scan::{IndexFetch, TableScan};
 use super::vector_datum::VectorArg;
 use crate::error::Error;
 use core::marker::PhantomData;
@@ -140,9 +141,41 @@ impl<'a> Executor<'a> {
 
     /// All rows of the table that the query's snapshot sees and that pass the quals; `column` is read from each.
     pub fn table_scan(&mut self, column: i16) -> Result<TableScan<'_>, Error> {
-        // SAFETY: the node has its relation open.
-        unsafe { check_column((*(*self.node).ss.ss_currentRelation).rd_att, column)? };
+        self.check(column)?;
         TableScan::begin(self.reborrow(), column)
+    }
+
+    /// The same of rows by their places.
+    pub fn index_fetch(&mut self, column: i16) -> Result<IndexFetch<'_>, Error> {
+        self.check(column)?;
+        IndexFetch::begin(self.reborrow(), column)
+    }
+
+    fn check(&self, column: i16) -> Result<(), Error> {
+        // SAFETY: the node has its relation open.
+        unsafe { check_column((*(*self.node).ss.ss_currentRelation).rd_att, column) }
+    }
+
+    /// The table that is scanned.
+    pub fn table(&self) -> Relation {
+        // SAFETY: open as long as the node runs, which `self` does not outlive.
+        unsafe { Relation::borrowed((*self.node).ss.ss_currentRelation) }
+    }
+
+    pub(super) fn estate(&self) -> *mut pg_sys::EState {
+        // SAFETY: the node is live.
+        unsafe { (*self.node).ss.ps.state }
+    }
+
+    /// Adds to the rows that EXPLAIN ANALYZE shows as removed by the filter.
+    pub(super) fn count_filtered(&self, rows: u64) {
+        // SAFETY: the node is live; it has no counters unless they are asked for.
+        unsafe {
+            let instrument = (*self.node).ss.ps.instrument;
+            if !instrument.is_null() {
+                (*instrument).nfiltered1 += rows as f64;
+            }
+        }
     }
 
     fn reborrow(&mut self) -> Executor<'_> {

@@ -44,6 +44,21 @@ impl Explain<'_> {
         }
     }
 
+    /// The same, not a whole one.
+    pub fn number(&mut self, label: &'static CStr, value: f64) {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::ExplainPropertyFloat(label.as_ptr(), core::ptr::null(), value, 3, self.es);
+        }
+    }
+
+    /// A name.
+    pub fn text(&mut self, label: &'static CStr, value: &str) {
+        let value = super::catalog::c_name(value);
+        // SAFETY: as above; both are NUL-terminated.
+        unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), self.es) }
+    }
+
     /// The sort key the scan delivers rows in.
     pub fn order_by(&mut self) {
         // SAFETY: as above; the first expression of the plan is its sort key (`custom_scan::private_list`), and a plan

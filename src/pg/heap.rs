@@ -3,7 +3,8 @@
 //! The scan follows heapam's page-at-a-time mode (heapgetpage in access/heap/heapam.c): visibility is decided for a
 //! whole page under its share lock, then the rows are read under the pin alone, which keeps them in place.
 
-mod page;
+pub mod fetch;
+pub(in crate::pg) mod page;
 mod visibility;
 
 use super::relation::Relation;
@@ -117,6 +118,34 @@ pub fn scan(
         block += 1;
     }
     Ok(())
+}
+
+/// Takes the predicate lock that a search of a table needs under serializable isolation.
+pub(in crate::pg) fn lock_table_for_serializable(
+    relation: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+) {
+    // SAFETY: the caller has the relation open over the call.
+    let relation = unsafe { Relation::borrowed(relation) };
+    let snapshot = Snapshot {
+        raw: snapshot,
+        life: PhantomData,
+    };
+    visibility::lock_for_serializable(&relation, snapshot);
+}
+
+/// Has the kernel read the pages of rows that are wanted soon.
+pub(in crate::pg) fn prefetch(relation: pg_sys::Relation, places: &[Tid]) {
+    // SAFETY: the caller has the relation open over the call.
+    let relation = unsafe { Relation::borrowed(relation) };
+    let blocks = relation.blocks();
+    let mut source = PageSource::new(&relation, blocks);
+    source.advise_all(
+        places
+            .iter()
+            .map(|tid| tid.block)
+            .filter(|&block| block < blocks),
+    );
 }
 
 /// Rows of `relation` that `snapshot` sees, without reading them.

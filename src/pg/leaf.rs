@@ -1,8 +1,9 @@
 //! A leaf's columns, and reading a record out of its row's bytes.
 
+use super::column::{Detoasted, with_elements};
 use super::relation::{Oid, Relation};
 use super::tuple::{Attribute, HOFF, INFOMASK, INFOMASK2, NULL_BITMAP, TupleLayout, payload};
-use super::vector_datum::{self, Stored};
+use super::vector_datum;
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::borrow::Cow;
@@ -155,58 +156,6 @@ impl StoredRecord<'_> {
             }
             Attribute::Toasted(bytes) => use_payload(Some(Detoasted::new(bytes).payload())),
         }
-    }
-}
-
-fn with_elements<T>(
-    values: Attribute<'_>,
-    scratch: &mut Vec<f32>,
-    use_elements: impl FnOnce(&[f32]) -> T,
-) -> Result<Option<T>, Error> {
-    let detoasted;
-    let bytes = match values {
-        Attribute::Null => return Ok(None),
-        Attribute::Inline(bytes) => bytes,
-        Attribute::Toasted(bytes) => {
-            detoasted = Detoasted::new(bytes);
-            detoasted.bytes()
-        }
-    };
-    match vector_datum::elements_of_raw(bytes, scratch)? {
-        Stored::Inline(elements) => Ok(Some(use_elements(elements))),
-        Stored::Toasted => Err(corrupted("a vector that is still compressed")),
-    }
-}
-
-/// A value fetched from the TOAST table or decompressed; its memory goes on drop.
-struct Detoasted {
-    value: *mut pg_sys::varlena,
-}
-
-impl Detoasted {
-    fn new(stored: &[u8]) -> Detoasted {
-        // SAFETY: `stored` begins with a compressed value or a TOAST pointer; a copy is made of it.
-        let value = unsafe { pg_sys::pg_detoast_datum_copy(stored.as_ptr().cast_mut().cast()) };
-        Detoasted { value }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: a detoasted value has a plain header and lives until drop.
-        unsafe { super::varlena::plain_bytes(pg_sys::Datum::from(self.value)) }
-    }
-
-    fn payload(&self) -> &[u8] {
-        payload(self.bytes())
-    }
-}
-
-impl Drop for Detoasted {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return; // abort frees the memory context
-        }
-        // SAFETY: palloc'd by pg_detoast_datum_copy for this struct alone.
-        unsafe { pg_sys::pfree(self.value.cast()) };
     }
 }
 

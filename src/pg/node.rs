@@ -5,11 +5,12 @@
 
 use super::compat;
 use super::custom_scan::{self, CustomScan};
+use super::index_relation;
 use super::operator::FunctionId;
 use super::pg_list;
 use super::relation_shape::{
-    CostInput, LimitShape, Operand, OrderShape, PathCost, RelationKind, RelationShape,
-    SortExpression,
+    CostInput, LimitShape, Operand, OrderShape, PathCost, PlannedIndex, RelationKind,
+    RelationShape, SortExpression,
 };
 use core::cell::OnceCell;
 use core::ffi::c_int;
@@ -209,6 +210,29 @@ impl PlannedRelation<'_> {
                 cache_pages: f64::from(pg_sys::effective_cache_size),
                 work_mem: super::memory::work_mem(),
             }
+        }
+    }
+
+    /// The relation's indexes of this extension's access method that the query may use.
+    pub fn vector_indexes(&self) -> Vec<PlannedIndex> {
+        let Some(access_method) = index_relation::access_method() else {
+            return Vec::new();
+        };
+        // SAFETY: as in `shape`; `indexlist` is a list of IndexOptInfo, whose arrays have an element for each key column.
+        unsafe {
+            pg_list::members::<pg_sys::IndexOptInfo>((*self.rel).indexlist)
+                .map(|index| &*index)
+                .filter(|index| index.relam == access_method && !index.hypothetical)
+                .filter(|index| index.indpred.is_null() || index.predOK)
+                .filter_map(|index| {
+                    Some(PlannedIndex {
+                        oid: index.indexoid.to_u32(),
+                        column: i16::try_from(*index.indexkeys).ok()?,
+                        orders_by: index_relation::ordering_function(*index.opfamily)?,
+                        pages: f64::from(index.pages),
+                    })
+                })
+                .collect()
         }
     }
 

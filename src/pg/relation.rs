@@ -1,7 +1,7 @@
 //! Relations opened under a lock, closed on drop. The lock stays until the transaction ends unless asked otherwise.
 
 use crate::error::Error;
-use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, IntoDatum};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -36,7 +36,8 @@ impl LockMode {
 /// An open relation: its relcache entry stays valid while this lives.
 pub struct Relation {
     raw: pg_sys::Relation,
-    unlock: pg_sys::LOCKMODE,
+    /// How it is closed; None if somebody else will.
+    close: Option<pg_sys::LOCKMODE>,
 }
 
 impl Relation {
@@ -47,26 +48,51 @@ impl Relation {
         if raw.is_null() {
             return None;
         }
-        Some(Relation {
+        Some(Relation::opened(raw))
+    }
+
+    /// The same of an index, or of any relation.
+    pub fn try_open_any(oid: Oid, lock: LockMode) -> Option<Relation> {
+        // SAFETY: try_relation_open takes any OID and answers NULL for one that names nothing.
+        let raw = unsafe { pg_sys::try_relation_open(oid, lock.raw()) };
+        (!raw.is_null()).then(|| Relation::opened(raw))
+    }
+
+    fn opened(raw: pg_sys::Relation) -> Relation {
+        Relation {
             raw,
-            unlock: pg_sys::NoLock as pg_sys::LOCKMODE,
-        })
+            close: Some(pg_sys::NoLock as pg_sys::LOCKMODE),
+        }
+    }
+
+    /// A relation that PostgreSQL has open for the length of a callback.
+    ///
+    /// # Safety
+    /// It stays open while this lives.
+    pub(super) unsafe fn borrowed(raw: pg_sys::Relation) -> Relation {
+        Relation { raw, close: None }
+    }
+
+    /// Another handle on a relation that PostgreSQL keeps open for the length of a callback.
+    pub(crate) fn again(&self) -> Relation {
+        debug_assert!(self.close.is_none(), "only of a borrowed one");
+        Relation {
+            raw: self.raw,
+            close: None,
+        }
     }
 
     /// Opens a relation that must exist (a catalog table of the extension).
     pub fn open(oid: Oid, lock: LockMode) -> Relation {
         // SAFETY: table_open raises an error for an OID that names no table.
         let raw = unsafe { pg_sys::table_open(oid, lock.raw()) };
-        Relation {
-            raw,
-            unlock: pg_sys::NoLock as pg_sys::LOCKMODE,
-        }
+        Relation::opened(raw)
     }
 
     /// Gives the lock back on drop instead of at the end of the transaction: for reads of many leaves in one go.
     #[must_use]
     pub fn unlock_on_drop(mut self, lock: LockMode) -> Relation {
-        self.unlock = lock.raw();
+        self.close = Some(lock.raw());
         self
     }
 
@@ -164,11 +190,11 @@ impl Relation {
 
 impl Drop for Relation {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return; // the transaction's abort closes it
-        }
+        let Some(unlock) = self.close.filter(|_| !std::thread::panicking()) else {
+            return; // not ours to close, or the transaction's abort does
+        };
         // SAFETY: opened in a constructor and closed once, here.
-        unsafe { pg_sys::relation_close(self.raw, self.unlock) };
+        unsafe { pg_sys::relation_close(self.raw, unlock) };
     }
 }
 
@@ -268,6 +294,15 @@ pub fn has_triggers_or_rules(relation: Oid) -> bool {
     class_row(relation, |row| row.relhastriggers || row.relhasrules).unwrap_or(false)
 }
 
+/// The name of a relation, bare. None if it is gone.
+pub fn name(relation: Oid) -> Option<String> {
+    // SAFETY: get_rel_name answers NULL for unknown OIDs and a palloc'd C string otherwise.
+    unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
 /// `schema.name` of a relation, quoted for SQL. None if it is gone.
 pub fn qualified_name(relation: Oid) -> Option<String> {
     // SAFETY: get_rel_name and friends answer NULL for unknown OIDs and palloc'd C strings otherwise.
@@ -296,6 +331,14 @@ impl IntoDatum for Regclass {
 
     fn type_oid() -> pg_sys::Oid {
         pg_sys::REGCLASSOID
+    }
+}
+
+// SAFETY: a regclass is an OID, passed by value.
+unsafe impl<'fcx> ArgAbi<'fcx> for Regclass {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the caller promises a non-null argument of the matching type.
+        Self(unsafe { Oid::unbox_arg_unchecked(arg) })
     }
 }
 

@@ -80,6 +80,17 @@ pub enum LimitShape {
     Unknown,
 }
 
+/// A vector index that the query may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedIndex {
+    pub oid: u32,
+    /// Number of the column it is on; 0 for an expression.
+    pub column: i16,
+    /// The function whose result it orders by.
+    pub orders_by: FunctionId,
+    pub pages: f64,
+}
+
 /// What the planner knows of the relation's size and of its cost settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CostInput {

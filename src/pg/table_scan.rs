@@ -1,4 +1,5 @@
-//! One pass of a custom scan over its table: the rows the query's snapshot sees and the quals let through.
+//! Rows of a custom scan's table that the query's snapshot sees and the quals let through: all of them in one pass, or those of
+//! places that an index tells.
 
 use super::executor::{Executor, clear_slot, not_a_table};
 use super::heap::Tid;
@@ -36,11 +37,9 @@ type GetNextSlot = unsafe extern "C-unwind" fn(
 pub struct TableScan<'a> {
     descriptor: pg_sys::TableScanDesc,
     get_next: GetNextSlot,
-    slot: *mut pg_sys::TupleTableSlot,
-    column: i16,
+    current: CurrentRow<'a>,
     scanned: u64,
     removed: u64,
-    executor: Executor<'a>,
 }
 
 impl<'a> TableScan<'a> {
@@ -51,32 +50,17 @@ impl<'a> TableScan<'a> {
         unsafe {
             let scan = &raw mut (*executor.node).ss;
             let relation = (*scan).ss_currentRelation;
-            let routine = &*(*relation).rd_tableam;
-            let (begin, get_next) = (
-                routine.scan_begin.ok_or_else(not_a_table)?,
-                routine.scan_getnextslot.ok_or_else(not_a_table)?,
-            );
+            let get_next = (*(*relation).rd_tableam)
+                .scan_getnextslot
+                .ok_or_else(not_a_table)?;
             let snapshot = (*(*scan).ps.state).es_snapshot;
-            let none = core::ptr::null_mut();
-            #[allow(ffi_unwind_calls, reason = "guarded")]
-            let descriptor = pg_guard_ffi_boundary(|| {
-                begin(
-                    relation,
-                    snapshot,
-                    0,
-                    none,
-                    core::ptr::null_mut(),
-                    SEQUENTIAL,
-                )
-            });
+            let descriptor = begin_sequential(relation, snapshot)?;
             Ok(Self {
                 descriptor,
                 get_next,
-                slot: (*scan).ss_ScanTupleSlot,
-                column,
+                current: CurrentRow::new(executor, column),
                 scanned: 0,
                 removed: 0,
-                executor,
             })
         }
     }
@@ -85,8 +69,9 @@ impl<'a> TableScan<'a> {
     /// given up.
     #[inline]
     pub fn advance(&mut self) -> bool {
-        let context = self.executor.context();
-        let quals = self.executor.quals();
+        let context = self.current.executor.context();
+        let quals = self.current.executor.quals();
+        let slot = self.current.slot;
         // SAFETY: scan, slot and context belong to the running node. The closure calls the server only, unguarded, and
         // owns nothing that would have to be dropped, so an error may jump over it; one guard for all the rows that
         // the quals reject.
@@ -98,15 +83,12 @@ impl<'a> TableScan<'a> {
                         return false;
                     }
                     self.scanned += 1;
-                    if quals.is_null() || passes(quals, context, self.slot) {
+                    if quals.is_null() || passes(quals, context, slot) {
                         break;
                     }
                     self.removed += 1;
                 }
-                let column = core::ffi::c_int::from(self.column);
-                if core::ffi::c_int::from((*self.slot).tts_nvalid) < column {
-                    unguarded::slot_getsomeattrs_int(self.slot, column);
-                }
+                self.current.deform();
                 true
             })
         }
@@ -126,8 +108,161 @@ impl<'a> TableScan<'a> {
             (self.get_next)(
                 self.descriptor,
                 pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
+                self.current.slot,
             )
+        }
+    }
+
+    /// The row it has come to.
+    #[inline]
+    pub fn current(&mut self) -> &mut CurrentRow<'a> {
+        &mut self.current
+    }
+
+    /// Rows read so far.
+    pub fn scanned(&self) -> u64 {
+        self.scanned
+    }
+}
+
+/// Rows of one table by the places an index tells (table_index_fetch_tuple in access/tableam.h).
+pub struct IndexFetch<'a> {
+    descriptor: *mut pg_sys::IndexFetchTableData,
+    fetch: FetchTuple,
+    current: CurrentRow<'a>,
+    removed: u64,
+}
+
+type FetchTuple = unsafe extern "C-unwind" fn(
+    *mut pg_sys::IndexFetchTableData,
+    pg_sys::ItemPointer,
+    pg_sys::Snapshot,
+    *mut pg_sys::TupleTableSlot,
+    *mut bool,
+    *mut bool,
+) -> bool;
+
+impl<'a> IndexFetch<'a> {
+    pub(super) fn begin(executor: Executor<'a>, column: i16) -> Result<Self, Error> {
+        // SAFETY: the node has its relation open and locked; what is begun here is ended by the drop of what is returned, or by
+        // the transaction's end.
+        unsafe {
+            let relation = (*executor.node).ss.ss_currentRelation;
+            let routine = &*(*relation).rd_tableam;
+            let (begin, fetch) = (
+                routine.index_fetch_begin.ok_or_else(not_a_table)?,
+                routine.index_fetch_tuple.ok_or_else(not_a_table)?,
+            );
+            super::heap::lock_table_for_serializable(relation, (*executor.estate()).es_snapshot);
+            #[allow(ffi_unwind_calls, reason = "guarded")]
+            let descriptor = pg_guard_ffi_boundary(|| begin(relation));
+            Ok(Self {
+                descriptor,
+                fetch,
+                current: CurrentRow::new(executor, column),
+                removed: 0,
+            })
+        }
+    }
+
+    /// Has the kernel read pages that are wanted soon.
+    pub fn prefetch(&self, places: &[Tid]) {
+        // SAFETY: the node has its relation open.
+        let relation = unsafe { (*self.current.executor.node).ss.ss_currentRelation };
+        super::heap::prefetch(relation, places);
+    }
+
+    /// Goes to the row at a place; false if the snapshot sees none there or the quals reject it. What was read from the row before is
+    /// given up.
+    pub fn go_to(&mut self, place: Tid) -> bool {
+        let executor = &self.current.executor;
+        let (context, quals, slot) = (executor.context(), executor.quals(), self.current.slot);
+        let mut tid = place.to_raw();
+        let (mut call_again, mut removed) = (false, false);
+        // SAFETY: as in `TableScan::advance`. With an MVCC snapshot there is one visible version of a row at most, so that the call
+        // need not be made again.
+        #[allow(ffi_unwind_calls, reason = "guarded")]
+        let found = unsafe {
+            let snapshot = (*executor.estate()).es_snapshot;
+            pg_guard_ffi_boundary(|| {
+                if pg_sys::InterruptPending != 0 {
+                    unguarded::ProcessInterrupts();
+                }
+                unguarded::MemoryContextReset((*context).ecxt_per_tuple_memory);
+                let found = (self.fetch)(
+                    self.descriptor,
+                    &raw mut tid,
+                    snapshot,
+                    slot,
+                    &raw mut call_again,
+                    core::ptr::null_mut(),
+                );
+                removed = found && !quals.is_null() && !passes(quals, context, slot);
+                if found && !removed {
+                    self.current.deform();
+                }
+                found && !removed
+            })
+        };
+        self.removed += u64::from(removed);
+        found
+    }
+
+    /// The row it has come to.
+    pub fn current(&mut self) -> &mut CurrentRow<'a> {
+        &mut self.current
+    }
+}
+
+impl Drop for IndexFetch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // the transaction's abort ends it
+        }
+        // SAFETY: begun by `begin`, ended here only; the slot lets go of the page before.
+        unsafe {
+            self.current.executor.count_filtered(self.removed);
+            clear_slot(self.current.slot);
+            if let Some(end) = (*(*(*self.descriptor).rel).rd_tableam).index_fetch_end {
+                let descriptor = self.descriptor;
+                #[allow(ffi_unwind_calls, reason = "guarded")]
+                pg_guard_ffi_boundary(|| end(descriptor));
+            }
+        }
+    }
+}
+
+/// The row in a custom scan's slot.
+pub struct CurrentRow<'a> {
+    slot: *mut pg_sys::TupleTableSlot,
+    column: i16,
+    executor: Executor<'a>,
+}
+
+impl<'a> CurrentRow<'a> {
+    /// `column` is a variable-length column of the executor's relation.
+    fn new(executor: Executor<'a>, column: i16) -> Self {
+        Self {
+            // SAFETY: the node is live and has its slot.
+            slot: unsafe { (*executor.node).ss.ss_ScanTupleSlot },
+            column,
+            executor,
+        }
+    }
+
+    /// Takes the tuple apart up to the column.
+    ///
+    /// # Safety
+    /// Inside a guard; the slot holds a row.
+    #[inline]
+    #[allow(ffi_unwind_calls, reason = "called inside a guard")]
+    unsafe fn deform(&self) {
+        // SAFETY: by the caller's promise; the column exists.
+        unsafe {
+            let column = core::ffi::c_int::from(self.column);
+            if core::ffi::c_int::from((*self.slot).tts_nvalid) < column {
+                unguarded::slot_getsomeattrs_int(self.slot, column);
+            }
         }
     }
 
@@ -143,8 +278,8 @@ impl<'a> TableScan<'a> {
     pub fn vector(&self) -> Result<Option<VectorArg<'_>>, Error> {
         let column = usize::try_from(self.column - 1).unwrap_or(0);
         let context = self.executor.context();
-        // SAFETY: the column exists, is variable-length and aligned (`Executor::table_scan` checked), and was read from the
-        // tuple by `advance`; what it is detoasted to lives until the per-row memory is reset, which `advance` does,
+        // SAFETY: the column exists, is variable-length and aligned (`Executor::check` did), and was read from the tuple before
+        // the row was shown; what it is detoasted to lives until the per-row memory is reset, which going to another row does,
         // and that needs this borrow to have ended.
         unsafe {
             if usize::try_from((*self.slot).tts_nvalid).unwrap_or(0) <= column
@@ -164,10 +299,34 @@ impl<'a> TableScan<'a> {
     pub fn value(&mut self, index: usize) -> Result<Option<Vec<f32>>, Error> {
         self.executor.vector(index)
     }
+}
 
-    /// Rows read so far.
-    pub fn scanned(&self) -> u64 {
-        self.scanned
+/// table_beginscan (access/tableam.h).
+///
+/// # Safety
+/// The relation is open and locked, the snapshot registered or active for the scan's life. Who begins a scan ends it.
+pub(super) unsafe fn begin_sequential(
+    relation: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+) -> Result<pg_sys::TableScanDesc, Error> {
+    // SAFETY: by the caller's promise; the closure holds the call alone.
+    unsafe {
+        let begin = (*(*relation).rd_tableam)
+            .scan_begin
+            .ok_or_else(not_a_table)?;
+        let none = core::ptr::null_mut();
+        #[allow(ffi_unwind_calls, reason = "guarded")]
+        let descriptor = pg_guard_ffi_boundary(|| {
+            begin(
+                relation,
+                snapshot,
+                0,
+                none,
+                core::ptr::null_mut(),
+                SEQUENTIAL,
+            )
+        });
+        Ok(descriptor)
     }
 }
 
@@ -179,11 +338,8 @@ impl Drop for TableScan<'_> {
         }
         // SAFETY: begun by `begin`, ended here only; the slot lets go of the page before the scan ends.
         unsafe {
-            let instrument = (*self.executor.node).ss.ps.instrument;
-            if !instrument.is_null() {
-                (*instrument).nfiltered1 += self.removed as f64;
-            }
-            clear_slot(self.slot);
+            self.current.executor.count_filtered(self.removed);
+            clear_slot(self.current.slot);
             if let Some(end) = (*(*(*self.descriptor).rs_rd).rd_tableam).scan_end {
                 let descriptor = self.descriptor;
                 #[allow(ffi_unwind_calls, reason = "guarded")]

@@ -3,6 +3,7 @@
 //! The three headers (see PostgreSQL's varatt.h): four bytes and plain, four bytes and compressed, one byte (short,
 //! or a pointer to a value stored elsewhere). Nothing here calls PostgreSQL for a plain value.
 
+use super::tuple::Attribute;
 use core::ptr::NonNull;
 use pgrx::callconv::Arg;
 use pgrx::pg_sys;
@@ -100,6 +101,33 @@ pub unsafe fn plain_start(datum: pg_sys::Datum) -> (*mut u8, usize) {
     // SAFETY: a plain value begins with its size in an aligned word.
     let word = unsafe { start.cast::<u32>().read() };
     (start.cast(), plain_size(word))
+}
+
+/// A value as it lies in memory: in place, or to be detoasted.
+///
+/// # Safety
+/// `datum` is a non-null datum of a variable-length type that lives as long as `'a`.
+pub unsafe fn attribute<'a>(datum: pg_sys::Datum) -> Attribute<'a> {
+    let start: *const u8 = datum.cast_mut_ptr();
+    // SAFETY: a value has as many bytes as its header says, the header first: one byte, or an aligned word.
+    unsafe {
+        let first = *start;
+        if is_one_byte(first) {
+            match short_size(first) {
+                // VARSIZE_EXTERNAL needs the tag; whoever detoasts reads the pointer by itself.
+                0 => Attribute::Toasted(core::slice::from_raw_parts(start, 2)),
+                size => Attribute::Inline(core::slice::from_raw_parts(start, size)),
+            }
+        } else {
+            let size = plain_size(start.cast::<u32>().read_unaligned());
+            let bytes = core::slice::from_raw_parts(start, size);
+            if is_compressed(first) {
+                Attribute::Toasted(bytes)
+            } else {
+                Attribute::Inline(bytes)
+            }
+        }
+    }
 }
 
 /// The bytes, header included, of a value, detoasted if need be.

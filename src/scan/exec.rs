@@ -1,23 +1,34 @@
-//! Running a top-k scan: passes over the table, each keeping the next batch of rows in order.
+//! Running a top-k scan: passes, each keeping the next batch of rows in order.
 //!
 //! ```text
-//! pass 1   keeps the k + few nearest (key, row) of all rows         ──► handed out one by one, fetched again by TID
-//! pass 2   keeps the next 4·k … strictly behind the last handed out ──► only if the parent asks for more
+//! pass 1   keeps the k + few nearest (key, row): of the rows a vector index tells to look at, or of all  ──► handed out one by
+//!                                                                                               one, fetched again by TID
+//! pass 2   keeps the next 4·k … of all rows, those not handed out yet                            ──► only if the parent asks for more
+//! pass 3 … keeps those strictly behind the last
 //! ```
 //!
-//! Keys and rows are those of one snapshot, so each pass sees the same table.
+//! Keys and rows are those of one snapshot, so each pass sees the same table. What the index did not find comes first in the second
+//! pass: rows may come late, but none is lost and none comes twice.
 #![forbid(unsafe_code)]
 
 use super::private::{LIMIT, Limit, OFFSET, QUERY, TopKPlan};
+use crate::am;
+use crate::am::search::IndexSearch;
 use crate::error::Error;
+use crate::guc;
+use crate::index::search::SearchStats;
 use crate::index::topk::TopK;
+use crate::metric::Distance;
 use crate::pg::custom_scan::CustomScan;
 use crate::pg::executor::Executor;
 use crate::pg::explain::Explain;
 use crate::pg::heap::Tid;
 use crate::pg::memory::work_mem;
-use crate::pg::table_scan::TableScan;
+use crate::pg::relation::{self, LockMode, Oid, Relation};
+use crate::pg::table_scan::CurrentRow;
+use crate::storage::PgPages;
 use core::ffi::CStr;
+use std::collections::HashSet;
 
 /// Rows kept beyond those the query wants: a few may be skipped above (locked rows, joins).
 pub const FIRST_EXTRA: usize = 8;
@@ -57,6 +68,18 @@ impl SortKey {
         let bits = (distance + 0.0).to_bits();
         Self(if bits & SIGN == 0 { bits | SIGN } else { !bits })
     }
+
+    /// The number it stands for; None for NULL and NaN.
+    fn distance(self) -> Option<f64> {
+        const SIGN: u64 = 1 << 63;
+        (self < Self::NAN).then(|| {
+            f64::from_bits(if self.0 & SIGN == 0 {
+                !self.0
+            } else {
+                self.0 & !SIGN
+            })
+        })
+    }
 }
 
 /// The state of one execution of the node.
@@ -69,10 +92,16 @@ pub struct TopKScan {
     /// Size of the last batch asked for; 0 before the first.
     batch_size: usize,
     last: Option<Entry>,
+    /// The batch came by the index.
+    batch_by_index: bool,
+    /// Rows handed out that did.
+    by_index: HashSet<Tid>,
     /// No rows lie behind the batch.
     complete: bool,
     scanned: u64,
     passes: u64,
+    /// Of searches by the index, all together.
+    found: SearchStats,
 }
 
 impl CustomScan for TopKScan {
@@ -85,9 +114,12 @@ impl CustomScan for TopKScan {
             batch: Vec::new(),
             batch_size: 0,
             last: None,
+            batch_by_index: false,
+            by_index: HashSet::new(),
             complete: false,
             scanned: 0,
             passes: 0,
+            found: SearchStats::default(),
         })
     }
 
@@ -95,6 +127,9 @@ impl CustomScan for TopKScan {
         loop {
             if let Some(entry) = self.batch.pop() {
                 self.last = Some(entry);
+                if self.batch_by_index {
+                    self.by_index.insert(entry.row);
+                }
                 executor.fetch(entry.row)?;
                 return Ok(true);
             }
@@ -110,12 +145,24 @@ impl CustomScan for TopKScan {
         self.batch.clear();
         self.batch_size = 0;
         self.last = None;
+        self.by_index.clear();
         self.complete = false;
     }
 
     fn explain(&self, explain: &mut Explain<'_>) {
         explain.order_by();
+        if let Some(index) = self.plan.index.map(Oid::from)
+            && let Some(name) = relation::name(index)
+        {
+            explain.text(c"Vector Index", &name);
+        }
         if explain.analyze() {
+            if self.found.passes > 0 {
+                explain.number(c"Recall Goal", guc::recall());
+                explain.count(c"Codes Scanned", self.found.codes);
+                explain.count(c"Index Pages Read", self.found.pages);
+                explain.count(c"Rows Reranked", self.found.candidates);
+            }
             explain.count(c"Rows Scanned", self.scanned);
             explain.count(c"Passes", self.passes);
         }
@@ -123,29 +170,114 @@ impl CustomScan for TopKScan {
 }
 
 impl TopKScan {
-    /// Fills the batch with the next rows behind the last one handed out.
+    /// Fills the batch with the next rows.
     fn pass(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
+        let first = self.batch_size == 0;
         self.batch_size = self.next_batch_size(executor)?;
+        self.passes += 1;
+        let by_index = if first {
+            self.search_index(executor)?
+        } else {
+            None
+        };
+        self.batch_by_index = by_index.is_some();
+        let kept = match by_index {
+            Some(kept) => kept,
+            None => self.scan_table(executor)?,
+        };
+        self.batch = kept.into_sorted_vec();
+        self.batch.reverse();
+        Ok(())
+    }
+
+    /// The next rows behind the last one handed out, of all rows.
+    fn scan_table(&mut self, executor: &mut Executor<'_>) -> Result<TopK<Entry>, Error> {
+        // Rows that the index did not find may lie before the last of those it did.
+        let last = if self.by_index.is_empty() {
+            self.last
+        } else {
+            None
+        };
         let mut kept = TopK::new(self.batch_size);
         let mut candidates = 0;
         let mut scan = executor.table_scan(self.plan.column)?;
         while scan.advance() {
-            let key = self.key(&mut scan)?;
+            let row = scan.current();
+            let key = self.key(row)?;
             let entry = Entry {
                 key,
-                row: scan.row(),
+                row: row.row(),
             };
-            if self.last.is_none_or(|last| entry > last) {
+            let is_new = last.is_none_or(|last| entry > last);
+            if is_new && !self.by_index.contains(&entry.row) {
                 candidates += 1;
                 kept.push(entry);
             }
         }
         self.scanned += scan.scanned();
-        self.passes += 1;
         self.complete = candidates == kept.len();
-        self.batch = kept.into_sorted_vec();
-        self.batch.reverse();
-        Ok(())
+        Ok(kept)
+    }
+
+    /// The first rows, by the vector index. None if there is none, or it does not pay, or it cannot tell: then all rows are
+    /// looked at.
+    fn search_index(&mut self, executor: &mut Executor<'_>) -> Result<Option<TopK<Entry>>, Error> {
+        let Some(oid) = self.plan.index.map(Oid::from) else {
+            return Ok(None);
+        };
+        let Some(query) = self.query_of(|index| executor.vector(index))?.clone() else {
+            return Ok(None);
+        };
+        let recall = guc::recall();
+        let zeros = query.iter().all(|element| *element == 0.0);
+        let (table, distance) = (executor.table(), self.plan.distance);
+        if (zeros && distance == Distance::Cosine) || !am::search::pays(&table, query.len(), recall)
+        {
+            return Ok(None); // without a direction nothing is nearer than anything else
+        }
+        let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
+            return Ok(None);
+        };
+        let pages = PgPages::new(&index);
+        let mut search = IndexSearch::new(&pages, &query, self.batch_size, recall)?;
+        let mut kept: TopK<Entry> = TopK::growing(self.batch_size);
+        let mut rows = executor.index_fetch(self.plan.column)?;
+        loop {
+            let bar = kept.worst().and_then(|worst| worst.key.distance());
+            let wave = search.next(bar.map(|bar| key_of_distance(distance, bar)))?;
+            if wave.is_empty() {
+                break;
+            }
+            rows.prefetch(wave);
+            for &place in wave {
+                if rows.go_to(place) {
+                    let row = rows.current();
+                    let key = self.key(row)?;
+                    kept.push(Entry {
+                        key,
+                        row: row.row(),
+                    });
+                }
+            }
+        }
+        drop(rows);
+        let stats = search.stats();
+        self.found.pages += stats.pages;
+        self.found.codes += stats.codes;
+        self.found.candidates += stats.candidates;
+        self.found.passes += stats.passes;
+        Ok(Some(kept))
+    }
+
+    /// The query vector. Not before it is needed: a sort would not have evaluated it either.
+    fn query_of(
+        &mut self,
+        evaluate: impl FnOnce(usize) -> Result<Option<Vec<f32>>, Error>,
+    ) -> Result<&Option<Vec<f32>>, Error> {
+        Ok(match &mut self.query {
+            Some(query) => query,
+            unknown => unknown.insert(evaluate(QUERY)?),
+        })
     }
 
     fn next_batch_size(&self, executor: &mut Executor<'_>) -> Result<usize, Error> {
@@ -159,23 +291,29 @@ impl TopKScan {
             .min(largest_batch(work_mem())))
     }
 
-    fn key(&mut self, scan: &mut TableScan<'_>) -> Result<SortKey, Error> {
-        // Not before a row needs it: a sort would not have evaluated it either.
-        let query = match &mut self.query {
-            Some(query) => query,
-            unknown => unknown.insert(scan.value(QUERY)?),
-        };
-        let (Some(query), Some(vector)) = (query, scan.vector()?) else {
+    fn key(&mut self, row: &mut CurrentRow<'_>) -> Result<SortKey, Error> {
+        let (column_first, distance) = (self.plan.column_first, self.plan.distance);
+        let query = self.query_of(|index| row.value(index))?;
+        let (Some(query), Some(vector)) = (query, row.vector()?) else {
             return Ok(SortKey::NULL);
         };
         if query.len() != vector.len() {
             return Err(different_dimensions(
-                self.plan.column_first,
+                column_first,
                 vector.len(),
                 query.len(),
             ));
         }
-        Ok(SortKey::of(self.plan.distance.of(&vector, query)))
+        Ok(SortKey::of(distance.of(&vector, query)))
+    }
+}
+
+/// The key ([`crate::metric::Scorer::exact`]) of rows at a distance.
+fn key_of_distance(distance: Distance, value: f64) -> f64 {
+    match distance {
+        Distance::L2 => value * value,
+        Distance::Cosine => value - 1.0,
+        Distance::InnerProduct | Distance::L1 => value,
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Custom Scan (ConiferTopK)`: the rows of one table in the order of a distance, without sorting all of them.
 //!
 //! ```text
-//! planner hook ─► shape: is this query ours? ─► cost ─► private: what the plan remembers ─► exec: passes over the table
+//! planner hook ─► shape: is this query ours? ─► cost ─► private: what the plan remembers
+//!              ─► exec: the first rows by a vector index, or by a pass over the table; all others by further passes
 //! ```
 //!
 //! The node is an ordered scan. It can give every row of its table in order, for as long as it is asked; the query's
@@ -52,8 +53,11 @@ fn offer(relation: &PlannedRelation<'_>) {
     let functions = DistanceFunctions(core::array::from_fn(|i| (functions[i], OPERATORS[i].0)));
     let shape = relation.shape();
     match shape::decide(&shape, &functions) {
-        Ok(plan) => {
-            let cost = cost::estimate(&relation.cost_input(), plan.limit.expected());
+        Ok(mut plan) => {
+            let index = functions.choose_index(&plan, &relation.vector_indexes());
+            plan.index = index.map(|index| index.oid);
+            let index_pages = index.map(|index| index.pages);
+            let cost = cost::estimate(&relation.cost_input(), plan.limit.expected(), index_pages);
             relation.offer::<TopKScan>(cost, !plan.column_first, &plan.to_text());
         }
         Err(reason) if reason.is_worth_telling() => {

@@ -23,6 +23,9 @@ pub struct TopKPlan {
     #[serde(with = "distance_name")]
     pub distance: Distance,
     pub limit: Limit,
+    /// OID of the vector index that tells which rows to look at, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
 }
 
 /// How many rows the query wants, LIMIT and OFFSET together.
@@ -92,6 +95,7 @@ mod tests {
                     column_first: distance == Distance::L1,
                     distance,
                     limit,
+                    index: (limit == Limit::Unknown).then_some(u32::MAX),
                 };
                 assert_eq!(TopKPlan::from_text(&plan.to_text()), Ok(plan));
             }

@@ -5,7 +5,7 @@ use super::private::{Limit, TopKPlan};
 use crate::metric::Distance;
 use crate::pg::operator::FunctionId;
 use crate::pg::relation_shape::{
-    LimitShape, Operand, OrderShape, RelationKind, RelationShape, SortExpression,
+    LimitShape, Operand, OrderShape, PlannedIndex, RelationKind, RelationShape, SortExpression,
 };
 use core::fmt;
 
@@ -13,6 +13,15 @@ use core::fmt;
 pub struct DistanceFunctions(pub [(FunctionId, Distance); 4]);
 
 impl DistanceFunctions {
+    /// The vector index to find a plan's rows by, the smallest if there are several.
+    pub fn choose_index(&self, plan: &TopKPlan, indexes: &[PlannedIndex]) -> Option<PlannedIndex> {
+        let fits = |index: &&PlannedIndex| {
+            index.column == plan.column && self.distance(index.orders_by) == Some(plan.distance)
+        };
+        let smallest = |a: &&PlannedIndex, b: &&PlannedIndex| a.pages.total_cmp(&b.pages);
+        indexes.iter().filter(fits).min_by(smallest).copied()
+    }
+
     fn distance(&self, function: FunctionId) -> Option<Distance> {
         self.0
             .iter()
@@ -87,6 +96,7 @@ pub fn decide(shape: &RelationShape, functions: &DistanceFunctions) -> Result<To
             LimitShape::AtRunTime => Limit::AtRunTime,
             LimitShape::Unknown => Limit::Unknown,
         },
+        index: None,
     })
 }
 
@@ -183,6 +193,7 @@ mod tests {
             column_first: true,
             distance: Distance::Cosine,
             limit: Limit::Rows(10),
+            index: None,
         };
         assert_eq!(with(|_| {}), Ok(plan.clone()));
         assert_eq!(

@@ -12,7 +12,7 @@ const CACHE_LINE: usize = 64;
 const PAGE_HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
 
 /// A buffer pin, given back on drop.
-pub struct Pin(pub(super) pg_sys::Buffer);
+pub struct Pin(pub(in crate::pg) pg_sys::Buffer);
 
 impl Drop for Pin {
     fn drop(&mut self) {
@@ -37,9 +37,9 @@ pub struct PageSource<'r> {
     turn: u32,
 }
 
-/// Larger tables are not remembered, and of the others so many: at 4 bytes a page at most 4 MB a backend.
-const REMEMBERED_PAGES: u32 = 4096;
-const REMEMBERED_TABLES: usize = 256;
+/// Larger relations are not remembered, and of the others so many pages in all: at 4 bytes each at most 4 MB a backend.
+const REMEMBERED_PAGES: u32 = 1 << 17;
+const REMEMBERED_IN_ALL: usize = 1 << 20;
 
 /// One page of so many is looked up in the buffer table although it is remembered.
 const LOOKED_UP: u32 = 16;
@@ -102,6 +102,41 @@ impl<'r> PageSource<'r> {
     }
 }
 
+impl PageSource<'_> {
+    /// Has the kernel read pages that are wanted soon, but for those remembered to be in shared buffers.
+    pub fn advise_all(&mut self, blocks: impl Iterator<Item = u32>) {
+        let mut last = None;
+        for block in blocks {
+            let known = self
+                .recent
+                .get(block as usize)
+                .is_some_and(|&buffer| buffer > 0);
+            if last != Some(block) && !known {
+                // SAFETY: the relation is open; a block past the end is the caller's to avoid.
+                unsafe {
+                    pg_sys::PrefetchBuffer(
+                        self.relation.raw(),
+                        pg_sys::ForkNumber::MAIN_FORKNUM,
+                        block,
+                    );
+                }
+            }
+            last = Some(block);
+        }
+    }
+
+    /// Asks for the beginning of a page, if it is remembered where it was.
+    #[inline]
+    pub fn prefetch(&self, block: u32) {
+        if let Some(&buffer) = self.recent.get(block as usize)
+            && buffer > 0
+        {
+            // SAFETY: the number is of an earlier pin, so that there is such a buffer; what is in it now is not read.
+            prefetch_page(unsafe { pg_sys::BufferGetPage(buffer) }.cast::<u8>());
+        }
+    }
+}
+
 impl Drop for PageSource<'_> {
     fn drop(&mut self) {
         if self.recent.is_empty() || std::thread::panicking() {
@@ -109,7 +144,8 @@ impl Drop for PageSource<'_> {
         }
         let recent = std::mem::take(&mut self.recent);
         RECENT.with_borrow_mut(|tables| {
-            if tables.len() >= REMEMBERED_TABLES {
+            let pages: usize = tables.values().map(Vec::len).sum();
+            if pages + recent.len() > REMEMBERED_IN_ALL {
                 tables.clear();
             }
             tables.insert(self.relation.oid(), recent);

@@ -34,7 +34,6 @@ mod unguarded {
 }
 
 /// Counts the scan for statistics and takes the serializable isolation's predicate lock. True if serializable.
-#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
 pub fn begin_read(relation: &Relation, snapshot: Snapshot<'_>) -> bool {
     // SAFETY: plain reads of a global; pgstat_info is NULL unless statistics are kept for the open relation.
     unsafe {
@@ -42,10 +41,20 @@ pub fn begin_read(relation: &Relation, snapshot: Snapshot<'_>) -> bool {
         if !(*raw).pgstat_info.is_null() || ((*raw).pgstat_enabled && assoc_statistics(raw)) {
             crate::pg::compat::count_scan((*raw).pgstat_info);
         }
+    }
+    lock_for_serializable(relation, snapshot)
+}
+
+/// Takes the predicate lock on the whole table under serializable isolation: the nearest rows depend on all of them. True if
+/// serializable.
+#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+pub fn lock_for_serializable(relation: &Relation, snapshot: Snapshot<'_>) -> bool {
+    // SAFETY: a plain read of a global; the relation is open.
+    unsafe {
         let serializable = pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32;
         if serializable {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                unguarded::PredicateLockRelation(raw, snapshot.raw())
+                unguarded::PredicateLockRelation(relation.raw(), snapshot.raw());
             });
         }
         serializable
@@ -126,7 +135,7 @@ pub fn visible_offsets(
 /// # Safety
 /// `tuple` must point at a tuple header, `snapshot` at an MVCC snapshot.
 #[inline]
-unsafe fn is_plainly_visible(
+pub unsafe fn is_plainly_visible(
     tuple: *const pg_sys::HeapTupleHeaderData,
     snapshot: pg_sys::Snapshot,
 ) -> bool {

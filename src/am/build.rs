@@ -1,0 +1,117 @@
+//! CREATE INDEX and REINDEX: a sample of the table for the centre, one pass over it for the entries, and what recall takes.
+#![forbid(unsafe_code)]
+
+use super::source::Source;
+use super::{entry_tid, new_meta, signature_of};
+use crate::error::Error;
+use crate::index::build::Builder;
+use crate::index::learn::{self, learn};
+use crate::index::state::IndexState;
+use crate::index::vacuum::{CENTRE_SAMPLE, LEAST_CENTRED, Mean};
+use crate::layout::entry::EntryTid;
+use crate::pg::index_am::Built;
+use crate::pg::index_build::{IndexBuild, report_rows};
+use crate::pg::parallel;
+use crate::storage::{self, PgPages};
+use std::ffi::CStr;
+
+/// As pg_stat_progress_create_index names them.
+pub const PHASES: &[&CStr] = &[
+    c"sampling rows",
+    c"encoding rows",
+    c"learning what recall takes",
+];
+const SAMPLING: usize = 0;
+const ENCODING: usize = 1;
+const LEARNING: usize = 2;
+
+/// Fewer rows in the sample than this are not worth other threads.
+const LEAST_PARALLEL: usize = 2048;
+
+/// Progress is told once in so many rows.
+const REPORTED: u64 = 1024;
+
+/// A row of the sample.
+type Sampled = (EntryTid, Vec<f32>);
+
+/// Fills the empty index.
+pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
+    // Through a handle of its own: the table is read through the build's.
+    let index = build.index.again();
+    let pages = PgPages::new(&index);
+    storage::forget(Some(index.oid()));
+    pages.create(&new_meta(&index)?.new_page())?;
+    let state = IndexState::read(&pages)?;
+
+    build.begin_phase(SAMPLING);
+    let sample = sample(build)?;
+    let mut mean = Mean::new(&state);
+    if sample.len() as u64 >= LEAST_CENTRED {
+        sample.iter().for_each(|(_, vector)| mean.add(vector));
+    }
+    let centre = mean.centre();
+
+    build.begin_phase(ENCODING);
+    let workers = if sample.len() >= LEAST_PARALLEL {
+        parallel::workers()?
+    } else {
+        None
+    };
+    let mut builder = Builder::new(&pages, state, centre, workers.as_ref());
+    let (mut entries, mut scratch) = (0u64, Vec::new());
+    let rows = build.scan(&mut |tid, row| {
+        let Some(key) = row.key else {
+            return Ok(());
+        };
+        let signature = signature_of(row)?;
+        entries += 1;
+        if entries.is_multiple_of(REPORTED) {
+            report_rows(entries);
+        }
+        key.with_elements(&mut scratch, |vector| {
+            builder.push(vector, entry_tid(tid), signature)
+        })?
+    })?;
+    let mut state = builder.finish()?;
+    drop(workers);
+
+    if entries >= learn::LEAST_ENTRIES {
+        build.begin_phase(LEARNING);
+        let queries = some_of(sample);
+        let mut source = Source::new(&build.heap, &index);
+        learn(&pages, &mut state, &queries, &mut |scorer, tids| {
+            source.keys(scorer, tids)
+        })?;
+    }
+    Ok(Built {
+        rows,
+        entries: entries as f64,
+    })
+}
+
+fn sample(build: &mut IndexBuild) -> Result<Vec<Sampled>, Error> {
+    let mut sample: Vec<Sampled> = Vec::new();
+    let wanted = CENTRE_SAMPLE as usize;
+    let mut scratch = Vec::new();
+    build.sample(wanted, &mut |tid, row| {
+        let Some(key) = row.key.filter(|_| sample.len() < wanted) else {
+            return Ok(());
+        };
+        let vector = key.with_elements(&mut scratch, <[f32]>::to_vec)?;
+        sample.push((entry_tid(tid), vector));
+        Ok(())
+    })?;
+    Ok(sample)
+}
+
+/// Queries to learn by, spread evenly over a sample.
+fn some_of(mut sample: Vec<Sampled>) -> Vec<Sampled> {
+    let step = (sample.len() / learn::QUERIES).max(1);
+    let mut number = 0;
+    sample.retain(|_| {
+        number += 1;
+        number % step == 0
+    });
+    sample.truncate(learn::QUERIES);
+    sample
+}

@@ -1,0 +1,159 @@
+//! Looking an index over, and saying what is in it.
+#![forbid(unsafe_code)]
+
+use super::entry_tid;
+use crate::error::Error;
+use crate::index::check::{self, Census, Violation};
+use crate::index::pages::Pages;
+use crate::index::state::IndexState;
+use crate::layout::entry::EntryTid;
+use crate::layout::meta::GOALS;
+use crate::pg::access;
+use crate::pg::heap::fetch::Fetcher;
+use crate::pg::heap::{Snapshot, Tid};
+use crate::pg::index_build::IndexBuild;
+use crate::pg::relation::{LockMode, Oid, Relation};
+use crate::storage::{self, PgPages};
+use std::collections::HashSet;
+
+/// An index and its table, open.
+struct Opened {
+    heap: Relation,
+    index: Relation,
+}
+
+/// Opens an index of this access method for its owner; its table first, as PostgreSQL locks them.
+fn open(oid: Oid, heap_lock: LockMode) -> Result<Opened, Error> {
+    let not_an_index = |name: String| Error::NotAnIndex { name };
+    let table = {
+        let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
+            return Err(not_an_index(oid.to_u32().to_string()));
+        };
+        let index = index.unlock_on_drop(LockMode::AccessShare);
+        if !index.is_conifer_index() {
+            return Err(not_an_index(index.name()));
+        }
+        if !access::owns(oid) {
+            return Err(Error::NotOwner { name: index.name() });
+        }
+        index.table_of_index()
+    };
+    let gone = || not_an_index(oid.to_u32().to_string());
+    let heap = Relation::try_open(table, heap_lock).ok_or_else(gone)?;
+    let index = Relation::try_open_any(oid, LockMode::AccessShare).ok_or_else(gone)?;
+    if !index.is_conifer_index() || index.table_of_index() != table {
+        return Err(gone());
+    }
+    Ok(Opened { heap, index })
+}
+
+/// Everything that is wrong with an index. VACUUM waits meanwhile; queries and writers go on.
+pub fn violations(oid: Oid) -> Result<Vec<Violation>, Error> {
+    let Opened { heap, index } = open(oid, LockMode::ShareUpdateExclusive)?;
+    let mut violations = Vec::new();
+    let mut entries: HashSet<EntryTid> = HashSet::new();
+    let pages = PgPages::new(&index);
+    storage::forget(Some(oid));
+    let mut nowhere = Vec::new();
+    {
+        let mut rows = Fetcher::new(&heap, Snapshot::active());
+        let mut build = IndexBuild::of_existing(reopened(&heap)?, reopened(&index)?);
+        let mut missing = Vec::new();
+        // Rows by a snapshot from before the index is read: each has its entry by then.
+        let found = std::cell::RefCell::new(&mut entries);
+        build.scan_after(
+            &mut || {
+                let mut state = IndexState::read(&pages)?;
+                let mut found = found.borrow_mut();
+                check::check(&pages, &mut state, &mut violations, &mut |tid| {
+                    found.insert(tid);
+                })?;
+                Ok(())
+            },
+            &mut |tid, row| {
+                if row.key.is_some() && !found.borrow().contains(&entry_tid(tid)) {
+                    missing.push(tid);
+                }
+                Ok(())
+            },
+        )?;
+        for &entry in &entries {
+            pages.pause();
+            let tid = super::heap_tid(entry);
+            if !rows.is_used(tid) {
+                nowhere.push(tid);
+            }
+        }
+        nowhere.sort_unstable();
+        violations.extend(missing.into_iter().map(|tid| about(tid, "has no entry")));
+    }
+    violations.extend(
+        nowhere
+            .into_iter()
+            .map(|tid| about(tid, "has an entry and is not there")),
+    );
+    Ok(violations)
+}
+
+fn about(tid: Tid, what: &str) -> Violation {
+    Violation {
+        block: None,
+        message: format!("row ({},{}) {what}", tid.block, tid.offset),
+    }
+}
+
+/// The same relation, opened once more.
+fn reopened(relation: &Relation) -> Result<Relation, Error> {
+    Relation::try_open_any(relation.oid(), LockMode::AccessShare).ok_or_else(|| Error::NotAnIndex {
+        name: relation.name(),
+    })
+}
+
+/// What an index is made of.
+pub struct Inspection {
+    /// `flat`, or `tree`.
+    pub form: &'static str,
+    /// Elements of a vector.
+    pub dimension: usize,
+    /// The metric's name.
+    pub metric: &'static str,
+    /// Lists of entries.
+    pub lists: u64,
+    /// Bits of a code.
+    pub code_bits: usize,
+    /// What its pages hold.
+    pub census: Census,
+    /// Entries that fit the list's pages.
+    pub room: u64,
+    /// Whether codes are relative to a centre of the rows.
+    pub centred: bool,
+    /// Entries when recall was learned; 0 if it was not.
+    pub learned: u64,
+    /// For each recall goal of [`GOALS`], standard deviations of an estimate by which a bound lies below it.
+    pub epsilon: [f32; GOALS.len()],
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// Looks through an index and says what is in it.
+pub fn inspect(oid: Oid) -> Result<Inspection, Error> {
+    let Opened { index, .. } = open(oid, LockMode::AccessShare)?;
+    let pages = PgPages::new(&index);
+    let mut state = IndexState::read(&pages)?;
+    let census = check::check(&pages, &mut state, &mut Vec::new(), &mut |_| {})?;
+    let per_page = state.geometry.capacity(crate::layout::page::Kind::List);
+    let per_page = per_page.blocks * crate::kernel::BLOCK_ENTRIES + per_page.rows;
+    Ok(Inspection {
+        form: "flat",
+        dimension: state.meta.dimension as usize,
+        metric: state.metric.name(),
+        lists: 1,
+        code_bits: state.quantizer.code_bits(),
+        room: census.list_pages * per_page as u64,
+        centred: !state.centre.is_zero(),
+        learned: state.meta.learned,
+        epsilon: GOALS.map(|goal| state.epsilon(goal)),
+        bytes: u64::from(pages.blocks()) * crate::layout::PAGE as u64,
+        census,
+    })
+}

@@ -1,0 +1,163 @@
+//! [`Pages`] on an index relation: shared buffers, generic WAL, the free space map.
+#![forbid(unsafe_code)]
+
+use crate::error::Error;
+use crate::index::pages::{Edit, Pages, Visit, Walk};
+use crate::layout::page::{Kind, is_new, special};
+use crate::layout::{self, PAGE};
+use crate::pg::index_pages::{
+    self, PageEdit, PageReader, SharedPage, check_for_interrupts, vacuum_delay,
+};
+use crate::pg::relation::Relation;
+use std::cell::Cell;
+
+const _: () = assert!(PAGE == index_pages::PAGE, "pages of BLCKSZ bytes");
+
+/// The pages of one index.
+pub struct PgPages<'r> {
+    index: &'r Relation,
+    /// Sleeps as VACUUM's cost settings ask.
+    in_vacuum: bool,
+    /// Changes under way: their pages are locked.
+    edits: Cell<u32>,
+}
+
+impl<'r> PgPages<'r> {
+    /// For a query, an insert or a build.
+    pub fn new(index: &'r Relation) -> Self {
+        Self {
+            index,
+            in_vacuum: false,
+            edits: Cell::new(0),
+        }
+    }
+
+    /// For VACUUM.
+    pub fn in_vacuum(index: &'r Relation) -> Self {
+        Self {
+            in_vacuum: true,
+            ..Self::new(index)
+        }
+    }
+
+    /// The index.
+    pub fn relation(&self) -> &'r Relation {
+        self.index
+    }
+
+    /// Writes the first page of a new index.
+    pub fn create(&self, first: &[u8]) -> Result<(), Error> {
+        let mut edit = self.edit();
+        let (page, block) = edit.create()?;
+        if block != layout::META_BLOCK {
+            return Err(layout::corrupted("new index that is not empty"));
+        }
+        edit.bytes_mut(page)?.copy_from_slice(first);
+        edit.commit()
+    }
+}
+
+impl Pages for PgPages<'_> {
+    type Page<'a>
+        = SharedPage
+    where
+        Self: 'a;
+    type Edit<'a>
+        = PgEdit<'a>
+    where
+        Self: 'a;
+
+    fn blocks(&self) -> u32 {
+        self.index.blocks()
+    }
+
+    fn read(&self, block: u32) -> Result<SharedPage, Error> {
+        Ok(SharedPage::read(self.index, block))
+    }
+
+    fn walk(
+        &self,
+        first: u32,
+        list: u32,
+        generation: u32,
+        each: &mut Visit<'_>,
+    ) -> Result<bool, Error> {
+        let mut reader = PageReader::new(self.index, self.blocks());
+        let mut walk = Walk::new(list, generation);
+        let mut next = Some(first);
+        while let Some(block) = next {
+            self.pause();
+            let page = reader.read(block);
+            match walk.step(self, &page)? {
+                None => return Ok(false),
+                Some(following) => next = following,
+            }
+            if let Some(next) = next {
+                reader.prefetch(next);
+            }
+            each(block, &page)?;
+        }
+        Ok(true)
+    }
+
+    fn edit(&self) -> PgEdit<'_> {
+        self.edits.set(self.edits.get() + 1);
+        PgEdit {
+            edit: PageEdit::new(self.index),
+            edits: &self.edits,
+        }
+    }
+
+    fn recycle(&self, block: u32) {
+        index_pages::recycle(self.index, block);
+    }
+
+    fn pause(&self) {
+        if self.edits.get() > 0 {
+            return; // nobody sleeps with a page locked
+        }
+        if self.in_vacuum {
+            vacuum_delay();
+        } else {
+            check_for_interrupts();
+        }
+    }
+}
+
+/// A change of several pages, one generic WAL record.
+pub struct PgEdit<'a> {
+    edit: PageEdit<'a>,
+    edits: &'a Cell<u32>,
+}
+
+impl Edit for PgEdit<'_> {
+    fn open(&mut self, block: u32) -> Result<usize, Error> {
+        Ok(self.edit.open(block))
+    }
+
+    fn create(&mut self) -> Result<(usize, u32), Error> {
+        Ok(self.edit.create(is_free))
+    }
+
+    fn bytes(&self, page: usize) -> &[u8] {
+        self.edit.bytes(page)
+    }
+
+    fn bytes_mut(&mut self, page: usize) -> Result<&mut [u8], Error> {
+        Ok(self.edit.bytes_mut(page))
+    }
+
+    fn commit(self) -> Result<(), Error> {
+        let PgEdit { edit, edits } = self;
+        edit.commit();
+        edits.set(edits.get() - 1);
+        Ok(())
+    }
+}
+
+fn is_free(page: &[u8]) -> bool {
+    is_new(page)
+        || special(page)
+            .and_then(|head| head.kind())
+            .is_ok_and(|kind| kind == Kind::Free)
+}
