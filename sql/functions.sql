@@ -38,3 +38,6 @@ COMMENT ON FUNCTION pc_list(text, text, text, bigint, text) IS
 COMMENT ON FUNCTION pc_matches(jsonb, jsonb) IS 'whether metadata passes a filter';
 
 COMMENT ON FUNCTION conifer_simd() IS 'the instruction set that distances are computed with on this machine';
+COMMENT ON FUNCTION conifer_check(regclass) IS
+    'what is wrong with a conifer index, a row for each violation; VACUUM of its table waits meanwhile';
+COMMENT ON FUNCTION conifer_inspect(regclass) IS 'what a conifer index is made of: form, entries, pages, bytes, what it learned';

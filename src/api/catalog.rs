@@ -16,6 +16,8 @@ extension_sql_file!(
         index::pc_configure_index,
         index::pc_delete_index,
         index::pc_describe_index_stats,
+        inspect::conifer_check,
+        inspect::conifer_inspect,
         machine::conifer_simd,
         namespace::pc_create_namespace,
         namespace::pc_describe_namespace,

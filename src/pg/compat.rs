@@ -259,10 +259,27 @@ pub unsafe fn schema_aclcheck(
     result == pg_sys::AclResult::ACLCHECK_OK
 }
 
+#[cfg(feature = "pg15")]
+type FileLocator = pg_sys::RelFileNode;
+#[cfg(not(feature = "pg15"))]
+type FileLocator = pg_sys::RelFileLocator;
+
+unsafe extern "C-unwind" {
+    /// storage/bufmgr.h, without pgrx's guard.
+    fn ReadRecentBuffer(
+        file: FileLocator,
+        fork: pg_sys::ForkNumber::Type,
+        block: pg_sys::BlockNumber,
+        recent: pg_sys::Buffer,
+    ) -> bool;
+}
+
 /// Pins the buffer a block was last seen in, if it is still there: saves the lookup in the buffer table.
 ///
 /// # Safety
-/// `relation` must be open, `buffer` a number some earlier pin had.
+/// Inside a guard. `relation` must be open, `buffer` a number some earlier pin had.
+#[inline]
+#[allow(ffi_unwind_calls, reason = "called inside a guard")]
 pub unsafe fn read_recent_buffer(
     relation: pg_sys::Relation,
     block: u32,
@@ -271,10 +288,10 @@ pub unsafe fn read_recent_buffer(
     // SAFETY: the caller's contract; the function compares the buffer's tag before it trusts it.
     unsafe {
         #[cfg(feature = "pg15")]
-        let locator = (*relation).rd_node;
+        let file = (*relation).rd_node;
         #[cfg(not(feature = "pg15"))]
-        let locator = (*relation).rd_locator;
-        pg_sys::ReadRecentBuffer(locator, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+        let file = (*relation).rd_locator;
+        ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
     }
 }
 

@@ -76,9 +76,11 @@ fn page_bytes<'a>(buffer: pg_sys::Buffer) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(pg_sys::BufferGetPage(buffer).cast::<u8>(), PAGE) }
 }
 
-/// Reads many pages of an index one after the other, remembering where they were in shared buffers.
+/// Reads many pages of an index one after the other, remembering where they were in shared buffers. One page is locked at a time.
 pub struct PageReader<'r> {
     source: PageSource<'r>,
+    /// The page that is locked; 0 if none is.
+    buffer: pg_sys::Buffer,
 }
 
 impl<'r> PageReader<'r> {
@@ -86,18 +88,57 @@ impl<'r> PageReader<'r> {
     pub fn new(relation: &'r Relation, blocks: u32) -> PageReader<'r> {
         PageReader {
             source: PageSource::new(relation, blocks),
+            buffer: 0,
         }
     }
 
-    /// Pins and locks a page.
-    pub fn read(&mut self, block: u32) -> SharedPage {
-        SharedPage::lock(self.source.read(block))
+    /// Lets go of the page before, and pins and locks this one: under one guard, which is a good part of a page's price.
+    #[inline]
+    #[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
+    pub fn turn_to(&mut self, block: u32) {
+        let before = std::mem::take(&mut self.buffer);
+        // SAFETY: the page before was pinned and locked here. The closure owns nothing that would have to be dropped, so that an
+        // error may jump over it; then the transaction's abort lets go of what is pinned or locked.
+        self.buffer = unsafe {
+            pg_guard_ffi_boundary(|| {
+                if before != 0 {
+                    unguarded::UnlockReleaseBuffer(before);
+                }
+                let buffer = self.source.read_unguarded(block);
+                unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                buffer
+            })
+        };
+    }
+
+    /// The page that is locked. Panics if none is.
+    #[inline]
+    pub fn page(&self) -> &[u8] {
+        assert_ne!(self.buffer, 0, "a page is turned to");
+        page_bytes(self.buffer)
+    }
+
+    /// Lets go of the page, before whatever takes time.
+    pub fn let_go(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        if buffer != 0 {
+            // SAFETY: pinned and locked by `turn_to`, let go of once.
+            unsafe { pg_sys::UnlockReleaseBuffer(buffer) };
+        }
     }
 
     /// Has the processor fetch the beginning of a page that will be read soon, if it is known where it is.
     #[inline]
     pub fn prefetch(&self, block: u32) {
         self.source.prefetch(block);
+    }
+}
+
+impl Drop for PageReader<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.let_go();
+        }
     }
 }
 
@@ -291,6 +332,13 @@ pub fn write_init_fork(relation: &Relation, image: &[u8]) {
 pub fn vacuum_delay() {
     // SAFETY: inside a transaction, no lock held.
     unsafe { super::compat::vacuum_delay_point() };
+}
+
+/// Whether [`check_for_interrupts`] would do anything.
+#[inline]
+pub fn is_interrupt_pending() -> bool {
+    // SAFETY: reads a flag that signal handlers set.
+    unsafe { (&raw const pg_sys::InterruptPending).read_volatile() != 0 }
 }
 
 /// A place at which a statement is cancelled.

@@ -6,7 +6,8 @@ use crate::index::pages::{Edit, Pages, Visit, Walk};
 use crate::layout::page::{Kind, is_new, special};
 use crate::layout::{self, PAGE};
 use crate::pg::index_pages::{
-    self, PageEdit, PageReader, SharedPage, check_for_interrupts, vacuum_delay,
+    self, PageEdit, PageReader, SharedPage, check_for_interrupts, is_interrupt_pending,
+    vacuum_delay,
 };
 use crate::pg::relation::Relation;
 use std::cell::Cell;
@@ -86,16 +87,20 @@ impl Pages for PgPages<'_> {
         let mut walk = Walk::new(list, generation);
         let mut next = Some(first);
         while let Some(block) = next {
-            self.pause();
-            let page = reader.read(block);
-            match walk.step(self, &page)? {
+            if self.in_vacuum || is_interrupt_pending() {
+                reader.let_go();
+                self.pause();
+            }
+            reader.turn_to(block);
+            let page = reader.page();
+            match walk.step(self, page)? {
                 None => return Ok(false),
                 Some(following) => next = following,
             }
             if let Some(next) = next {
                 reader.prefetch(next);
             }
-            each(block, &page)?;
+            each(block, page)?;
         }
         Ok(true)
     }

@@ -1,9 +1,27 @@
 //! Pages of a heap table: pinned, remembered from scan to scan, their tuples as bytes.
 
+use crate::pg::compat;
 use crate::pg::relation::Relation;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+
+/// Functions of the server without pgrx's guard, for use inside a guarded closure only.
+mod unguarded {
+    use pgrx::pg_sys::{
+        BlockNumber, Buffer, BufferAccessStrategy, ForkNumber, ReadBufferMode, Relation,
+    };
+
+    unsafe extern "C-unwind" {
+        pub(super) fn ReadBufferExtended(
+            relation: Relation,
+            fork: ForkNumber::Type,
+            block: BlockNumber,
+            mode: ReadBufferMode::Type,
+            strategy: BufferAccessStrategy,
+        ) -> Buffer;
+    }
+}
 
 /// Bytes the processor fetches at once.
 const CACHE_LINE: usize = 64;
@@ -75,19 +93,30 @@ impl<'r> PageSource<'r> {
 
     /// Pins a block.
     pub fn read(&mut self, block: u32) -> Pin {
+        // SAFETY: the closure owns nothing that would have to be dropped.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Pin(self.read_unguarded(block))) }
+    }
+
+    /// The same, for use inside a guarded closure that owns nothing to be dropped.
+    ///
+    /// # Safety
+    /// Inside such a closure.
+    #[inline]
+    #[allow(ffi_unwind_calls, reason = "called inside a guard")]
+    pub unsafe fn read_unguarded(&mut self, block: u32) -> pg_sys::Buffer {
         let relation = self.relation.raw();
         let recent = self.recent.get_mut(block as usize);
         if let Some(&mut buffer) = recent
             && buffer > 0
             && !block.wrapping_add(self.turn).is_multiple_of(LOOKED_UP)
             // SAFETY: the relation is open; the number is of an earlier pin.
-            && unsafe { crate::pg::compat::read_recent_buffer(relation, block, buffer) }
+            && unsafe { compat::read_recent_buffer(relation, block, buffer) }
         {
-            return Pin(buffer);
+            return buffer;
         }
         // SAFETY: the relation is open; a block past the end raises an error; the strategy is NULL or one we made.
         let buffer = unsafe {
-            pg_sys::ReadBufferExtended(
+            unguarded::ReadBufferExtended(
                 relation,
                 pg_sys::ForkNumber::MAIN_FORKNUM,
                 block,
@@ -98,7 +127,7 @@ impl<'r> PageSource<'r> {
         if let Some(recent) = self.recent.get_mut(block as usize) {
             *recent = buffer;
         }
-        Pin(buffer)
+        buffer
     }
 }
 

@@ -17,6 +17,8 @@ SELECT pc_delete_index('altered');
 
 SELECT pc_create_index('altered', 2) ->> 'name';
 SELECT pc_upsert('altered', 'a', '1', '[1,0]');
+DROP INDEX altered_values_metadata_idx;
+SELECT id FROM pc_query('altered', 'a', '[1,0]');
 ALTER TABLE altered ALTER "values" TYPE real[];
 SELECT pc_upsert('altered', 'a', '2', '[1,1]');
 SELECT id FROM pc_query('altered', 'a', '[1,0]');

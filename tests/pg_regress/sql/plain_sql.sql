@@ -121,7 +121,7 @@ ALTER TABLE plain DROP CONSTRAINT genre;
 -- without the unique index the functions have no way to replace a record, and say so
 DO $$
 BEGIN
-    EXECUTE format('DROP INDEX %s', (SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'plain'::regclass));
+    EXECUTE format('DROP INDEX %s', (SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'plain'::regclass AND indisunique));
 END
 $$;
 \set VERBOSITY sqlstate
