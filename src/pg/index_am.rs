@@ -132,6 +132,7 @@ unsafe extern "C-unwind" fn build_empty<T: IndexAm>(index: pg_sys::Relation) {
 
 /// "Insert a new tuple into an existing index."
 #[pg_guard]
+#[expect(clippy::too_many_arguments, reason = "PostgreSQL's own")]
 unsafe extern "C-unwind" fn insert<T: IndexAm>(
     index: pg_sys::Relation,
     values: *mut pg_sys::Datum,
@@ -193,6 +194,7 @@ unsafe extern "C-unwind" fn vacuum_cleanup<T: IndexAm>(
 
 /// "Estimate the costs of an index scan": of none, for there are none. PostgreSQL asks before it looks whether there may be.
 #[pg_guard]
+#[expect(clippy::too_many_arguments, reason = "PostgreSQL's own")]
 unsafe extern "C-unwind" fn cost_estimate(
     _root: *mut pg_sys::PlannerInfo,
     _path: *mut pg_sys::IndexPath,

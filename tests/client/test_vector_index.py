@@ -1,0 +1,207 @@
+"""The vector index under real vectors and many clients: recall kept, k rows always, nothing lost and nothing invented.
+
+The real vectors are the sample of tests/data: 4,000 descriptions of packages and queries that are not among them.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from pgvector import Vector
+
+from conftest import OURS
+from test_concurrency import connect, together
+
+SAMPLE = Path(__file__).parents[1] / "data" / "debian-minilm384-sample"
+#: Mean recall is over this many queries: its standard error is some thousandths.
+QUERIES = 100
+DISTANCES = {"vector_l2_ops": "<->", "vector_ip_ops": "<#>", "vector_cosine_ops": "<=>"}
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray]:
+    """Base and query vectors."""
+    base, queries = (np.load(SAMPLE / f"{name}.npy").astype(np.float32) for name in ("base", "queries"))
+    return base, queries[:QUERIES]
+
+
+def text(vector: np.ndarray) -> str:
+    return Vector(vector).to_text()
+
+
+def fill(connection, table: str, ids, vectors) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} (id, v) FROM STDIN") as copy:
+        for id, vector in zip(ids, vectors, strict=True):
+            copy.write_row((int(id), text(vector)))
+
+
+def nearest(connection, table: str, operator: str, query: np.ndarray, k: int) -> list[tuple[int, float]]:
+    statement = f"SELECT id, v {operator} %(q)s::vector AS d FROM {table} ORDER BY v {operator} %(q)s::vector LIMIT {k}"
+    return connection.execute(statement, {"q": text(query)}).fetchall()
+
+
+def recall(connection, table: str, operator: str, queries: np.ndarray, k: int, goal: float) -> float:
+    """The mean share of the k nearest that a search with this goal finds; equals count alike."""
+    hits = 0
+    for query in queries:
+        connection.execute("SELECT set_config('conifer.recall', '1', false)")
+        truth = nearest(connection, table, operator, query, k)
+        connection.execute("SELECT set_config('conifer.recall', %s, false)", [str(goal)])
+        found = nearest(connection, table, operator, query, k)
+        assert len(found) == len(truth) == k
+        assert [d for _, d in found] == sorted(d for _, d in found)
+        assert len({id for id, _ in found}) == k
+        hits += sum(d <= truth[-1][1] for _, d in found)
+    return hits / (len(queries) * k)
+
+
+def violations(connection, index: str) -> list:
+    return connection.execute("SELECT * FROM conifer_check(%s::regclass)", [index]).fetchall()
+
+
+@pytest.mark.parametrize("operator_class", DISTANCES)
+def test_recall_after_build_growth_and_deletes(database, sample, operator_class):
+    base, queries = sample
+    operator = DISTANCES[operator_class]
+    if operator_class == "vector_ip_ops":  # of lengths that differ, as inner products are for
+        rng = np.random.default_rng(7)
+        base = base * rng.uniform(0.5, 2.0, (len(base), 1)).astype(np.float32)
+    half = len(base) // 2
+    with connect(database) as connection:
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.execute(f"CREATE TABLE real (id int, v {OURS}.vector(384))")
+        try:
+            fill(connection, "real", range(half), base[:half])
+            connection.execute(f"CREATE INDEX real_v ON real USING conifer (v {OURS}.{operator_class})")
+            connection.execute("ANALYZE real")
+            kept = {("build", goal, k): recall(connection, "real", operator, queries, k, goal)
+                    for goal in (0.9, 0.99) for k in (10, 100)}
+            fill(connection, "real", range(half, len(base)), base[half:])
+            kept |= {("growth", 0.99, k): recall(connection, "real", operator, queries, k, 0.99) for k in (10, 100)}
+            connection.execute("VACUUM real")
+            kept |= {("vacuum", 0.99, k): recall(connection, "real", operator, queries, k, 0.99) for k in (10, 100)}
+            connection.execute("DELETE FROM real WHERE id % 4 <> 0")
+            kept |= {("deletes", 0.99, 10): recall(connection, "real", operator, queries, 10, 0.99)}
+            connection.execute("VACUUM real")
+            kept |= {("after", 0.99, 10): recall(connection, "real", operator, queries, 10, 0.99)}
+            assert violations(connection, "real_v") == []
+            assert all(found >= goal - 0.005 for (_, goal, _), found in kept.items()), kept
+        finally:
+            connection.execute("DROP TABLE real")
+
+
+def test_queries_while_everything_changes(database, sample):
+    """Writers, a VACUUM without end and searches at once; each search sees its snapshot's k rows, each once."""
+    base, queries = sample
+    with connect(database) as connection:
+        connection.execute(f"CREATE TABLE busy (id int, v {OURS}.vector(384)) WITH (autovacuum_enabled = off)")
+        connection.execute(f"CREATE INDEX busy_v ON busy USING conifer (v {OURS}.vector_cosine_ops)")
+        fill(connection, "busy", range(1000), base[:1000])
+        connection.execute("VACUUM ANALYZE busy")
+    done = threading.Event()
+
+    def vacuum():
+        with connect(database) as connection:
+            while not done.is_set():
+                connection.execute("VACUUM busy")
+
+    def client(connection, number):
+        rng = random.Random(number)
+        if number < 3:
+            return write(connection, rng, number)
+        return search(connection, rng)
+
+    def write(connection, rng, number):
+        """Inserts, updates and deletes rows of its own, some of it in transactions that are rolled back."""
+        mine = set()
+        for step in range(60):
+            with connection.transaction(force_rollback=rng.random() < 0.2) as transaction:
+                now = set(mine)
+                fresh = range(10_000 * (number + 1) + 50 * step, 10_000 * (number + 1) + 50 * step + 50)
+                fill(connection, "busy", fresh, base[[rng.randrange(len(base)) for _ in fresh]])
+                now.update(fresh)
+                for id in rng.sample(sorted(now), min(20, len(now))):
+                    connection.execute("UPDATE busy SET v = %s::vector WHERE id = %s",
+                                       [text(base[rng.randrange(len(base))]), id])
+                gone = rng.sample(sorted(now), len(now) // 3)
+                connection.execute("DELETE FROM busy WHERE id = ANY (%s)", [gone])
+                now.difference_update(gone)
+                rolled_back = transaction.force_rollback
+            if not rolled_back:
+                mine = now
+        return mine
+
+    def search(connection, rng):
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        for _ in range(150):
+            query = queries[rng.randrange(len(queries))]
+            k = rng.choice([1, 10, 100])
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                found = nearest(connection, "busy", "<=>", query, k)
+                again = nearest(connection, "busy", "<=>", query, k)
+                rows = connection.execute("SELECT count(*) FROM busy").fetchone()[0]
+            assert len(found) == len(again) == min(k, rows)
+            assert len({id for id, _ in found}) == len(found)
+            assert [d for _, d in found] == sorted(d for _, d in found)
+        return None
+
+    vacuuming = threading.Thread(target=vacuum)
+    vacuuming.start()
+    try:
+        answers = together(database, 5, client)
+    finally:
+        done.set()
+        vacuuming.join()
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    with connect(database) as connection:
+        assert violations(connection, "busy_v") == []
+        expected = set(range(1000)).union(*answers[:3])
+        assert {id for (id,) in connection.execute("SELECT id FROM busy").fetchall()} == expected
+        connection.execute("SET enable_seqscan = off")
+        found = nearest(connection, "busy", "<=>", queries[0], len(expected))
+        assert sorted(id for id, _ in found) == sorted(expected)
+        connection.execute("DROP TABLE busy")
+
+
+def test_a_long_search_and_a_build_can_be_cancelled(database):
+    with connect(database) as connection:
+        connection.execute(f"CREATE TABLE long (id int, v {OURS}.vector(1000))")
+        connection.execute(
+            "INSERT INTO long SELECT n, array_fill(n, '{1000}')::vector FROM generate_series(1, 20000) n"
+        )
+        connection.execute("SET statement_timeout = 30")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute(f"CREATE INDEX long_v ON long USING conifer (v {OURS}.vector_l2_ops)")
+        connection.execute("SET statement_timeout = 0")
+        connection.execute(f"CREATE INDEX long_v ON long USING conifer (v {OURS}.vector_l2_ops)")
+        assert violations(connection, "long_v") == []
+        connection.execute("DROP TABLE long")
+
+
+def test_serializable_searches_see_conflicts(database, sample):
+    """Of two transactions that each search and then insert what the other would have found, one fails."""
+    base, queries = sample
+    with connect(database) as connection:
+        connection.execute(f"CREATE TABLE serial (id int, v {OURS}.vector(384))")
+        fill(connection, "serial", range(1000), base[:1000])
+        connection.execute(f"CREATE INDEX serial_v ON serial USING conifer (v {OURS}.vector_cosine_ops)")
+        connection.execute("ANALYZE serial")
+    with connect(database, autocommit=False) as one, connect(database, autocommit=False) as two:
+        for number, connection in enumerate((one, two)):
+            connection.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+            nearest(connection, "serial", "<=>", queries[0], 5)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            for number, connection in enumerate((one, two)):
+                connection.execute("INSERT INTO serial VALUES (%s, %s::vector)", [5000 + number, text(queries[0])])
+            one.commit()
+            two.commit()
+    with connect(database) as connection:
+        connection.execute("DROP TABLE serial")
