@@ -7,6 +7,7 @@ pub mod error;
 pub mod filter;
 pub mod index;
 pub mod kernel;
+pub mod kmeans;
 pub mod layout;
 pub mod metric;
 pub mod quantizer;

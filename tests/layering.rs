@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vector", &["error"]),
     ("kernel", &["error"]),
     ("metric", &["error", "kernel", "vector"]),
+    ("kmeans", &["kernel"]),
     ("quantizer", &["error", "vector", "kernel", "metric"]),
     ("record", &["error", "vector", "metric"]),
     ("filter", &["error", "record"]),
@@ -22,7 +23,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "index",
-        &["error", "vector", "metric", "kernel", "quantizer", "layout"],
+        &[
+            "error", "vector", "metric", "kernel", "kmeans", "quantizer", "layout",
+        ],
     ),
     ("pg", &["error", "vector", "record"]),
     ("guc", &["pg", "error"]),

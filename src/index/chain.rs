@@ -23,6 +23,7 @@ pub struct Chain {
 pub struct ChainWriter<'p, P: Pages> {
     pages: &'p P,
     geometry: Geometry,
+    list: u32,
     generation: u32,
     /// The page being filled. It is given a block when it is full, so that each page is logged once, whole.
     image: Vec<u8>,
@@ -32,19 +33,25 @@ pub struct ChainWriter<'p, P: Pages> {
 }
 
 impl<'p, P: Pages> ChainWriter<'p, P> {
-    /// A chain of that generation.
-    pub fn new(pages: &'p P, geometry: Geometry, generation: u32) -> Self {
+    /// A chain of that list and generation.
+    pub fn new(pages: &'p P, geometry: Geometry, list: u32, generation: u32) -> Self {
         let mut image = vec![0; PAGE];
-        init(&mut image, Kind::List, 0, generation);
+        init(&mut image, Kind::List, list, generation);
         Self {
             pages,
             geometry,
+            list,
             generation,
             image,
             first: NO_BLOCK,
             last: NO_BLOCK,
             entries: 0,
         }
+    }
+
+    /// The list it is of, and the generation.
+    pub fn owner(&self) -> (u32, u32) {
+        (self.list, self.generation)
     }
 
     /// Appends an entry in row form.
@@ -54,7 +61,7 @@ impl<'p, P: Pages> ChainWriter<'p, P> {
             return Ok(());
         }
         self.flush()?;
-        init(&mut self.image, Kind::List, 0, self.generation);
+        init(&mut self.image, Kind::List, self.list, self.generation);
         self.geometry.append(&mut self.image, row)?;
         Ok(())
     }
@@ -79,7 +86,7 @@ impl<'p, P: Pages> ChainWriter<'p, P> {
 }
 
 /// Writes a page behind `last`, if there is one, and answers its block.
-fn append_page(pages: &impl Pages, last: u32, image: &[u8]) -> Result<u32, Error> {
+pub fn append_page(pages: &impl Pages, last: u32, image: &[u8]) -> Result<u32, Error> {
     pages.pause();
     let mut edit = pages.edit();
     let before = (last != NO_BLOCK).then(|| edit.open(last)).transpose()?;
@@ -97,14 +104,25 @@ fn append_page(pages: &impl Pages, last: u32, image: &[u8]) -> Result<u32, Error
 
 /// Writes a centre's elements and answers their first page: [`NO_BLOCK`] for the origin.
 pub fn write_centre(pages: &impl Pages, of: &Centre, generation: u32) -> Result<u32, Error> {
-    let (mut first, mut last) = (NO_BLOCK, NO_BLOCK);
     if of.is_zero() {
-        return Ok(first);
+        return Ok(NO_BLOCK);
     }
+    write_elements(pages, of.rotated().iter().copied(), generation)
+}
+
+/// Writes elements to a new chain of centre pages and answers the first: [`NO_BLOCK`] for none.
+pub fn write_elements(
+    pages: &impl Pages,
+    elements: impl Iterator<Item = f32>,
+    generation: u32,
+) -> Result<u32, Error> {
+    let (mut first, mut last) = (NO_BLOCK, NO_BLOCK);
+    let mut elements = elements.peekable();
     let mut image = vec![0; PAGE];
-    for elements in of.rotated().chunks(centre::per_page()) {
+    while elements.peek().is_some() {
+        let some: Vec<f32> = elements.by_ref().take(centre::per_page()).collect();
         init(&mut image, Kind::Centre, 0, generation);
-        centre::write(&mut image, elements)?;
+        centre::write(&mut image, 0, &some)?;
         last = append_page(pages, last, &image)?;
         if first == NO_BLOCK {
             first = last;
@@ -114,13 +132,18 @@ pub fn write_centre(pages: &impl Pages, of: &Centre, generation: u32) -> Result<
 }
 
 /// Frees the pages of a chain that nothing names any more, as far as they still are of that generation. Block 0 stays.
-pub fn free_chain(pages: &impl Pages, first: u32, generation: u32) -> Result<u64, Error> {
+pub fn free_chain(
+    pages: &impl Pages,
+    first: u32,
+    list: u32,
+    generation: u32,
+) -> Result<u64, Error> {
     let mut next = first;
     let mut freed = 0;
     while next != NO_BLOCK {
         pages.pause();
         let head = special(&pages.read(next)?)?;
-        if !head.is_of(0, generation) {
+        if !head.is_of(list, generation) {
             break;
         }
         if next != 0 {

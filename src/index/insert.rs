@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::layout::entry::EntryTid;
 use crate::layout::meta::Meta;
 use crate::layout::page::{Kind, init, set_special, special};
-use crate::layout::{META_BLOCK, NO_BLOCK};
-use crate::quantizer::{Row, encode};
+use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
+use crate::quantizer::{Centre, Factors, Row, encode};
 
 /// A vector on its way into an index; its buffers are used again for the next.
 #[derive(Default)]
@@ -31,6 +31,12 @@ impl Encoder {
         tid: EntryTid,
         signature: u64,
     ) -> Result<&[u8], Error> {
+        self.rotate(state, vector)?;
+        Ok(self.row(state, &state.centre, tid, signature))
+    }
+
+    /// Takes up a vector; answers what it is to be multiplied by before it is compared with centres, if it can be.
+    pub fn rotate(&mut self, state: &IndexState, vector: &[f32]) -> Result<Option<f32>, Error> {
         let dimension = state.meta.dimension as usize;
         if vector.len() != dimension {
             return Err(Error::DimensionMismatch {
@@ -38,10 +44,26 @@ impl Encoder {
                 actual: vector.len(),
             });
         }
-        let quantizer = &state.quantizer;
-        quantizer.rotate(vector, &mut self.rotated);
-        self.code.resize(quantizer.code_bytes(), 0);
-        let factors = encode(&self.rotated, &state.centre, state.metric, &mut self.code);
+        state.quantizer.rotate(vector, &mut self.rotated);
+        Ok(Centre::scale(&self.rotated, state.metric))
+    }
+
+    /// The vector taken up, rotated.
+    #[must_use]
+    pub fn rotated(&self) -> &[f32] {
+        &self.rotated
+    }
+
+    /// Its entry relative to a centre.
+    pub fn row(
+        &mut self,
+        state: &IndexState,
+        centre: &Centre,
+        tid: EntryTid,
+        signature: u64,
+    ) -> &[u8] {
+        self.code.resize(state.quantizer.code_bytes(), 0);
+        let factors = encode(&self.rotated, centre, state.metric, &mut self.code);
         let row = Row {
             factors,
             tid: tid.to_bytes(),
@@ -50,7 +72,7 @@ impl Encoder {
         };
         self.row.resize(state.geometry.row_bytes(), 0);
         row.write(&mut self.row);
-        Ok(&self.row)
+        &self.row
     }
 }
 
@@ -68,10 +90,37 @@ pub fn insert(
         if append(pages, state, row)? {
             return Ok(());
         }
-        // The last page has moved on: an inserter has added one, or the list was written anew.
-        pages.pause();
-        state.refresh(pages)?;
+        look_again(pages, state)?;
     }
+}
+
+/// Adds an entry that is looked at whatever the query: of a row that no code can be made of now.
+pub fn insert_unknown(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    row: Row<'_>,
+) -> Result<(), Error> {
+    let mut bytes = vec![0; state.geometry.row_bytes()];
+    let factors = Factors::UNKNOWN;
+    Row { factors, ..row }.write(&mut bytes);
+    while !append(pages, state, &bytes)? {
+        look_again(pages, state)?;
+    }
+    Ok(())
+}
+
+/// The last page has moved on: an inserter has added one, or the list was written anew. If neither, the index is damaged.
+fn look_again(pages: &impl Pages, state: &mut IndexState) -> Result<(), Error> {
+    pages.pause();
+    let before = *state.list();
+    state.refresh(pages)?;
+    if (state.list().last, state.list().generation) == (before.last, before.generation) {
+        return Err(corrupted(format!(
+            "page {} is named as a list's last and is not",
+            before.last
+        )));
+    }
+    Ok(())
 }
 
 /// Appends a row to the list the state knows; false if that is no longer its last page.

@@ -2,18 +2,25 @@
 //!
 //! One pass over the codes keeps every entry whose lower bound is not above the k-th smallest upper bound so far. They are
 //! handed out in waves, lowest bound first; the caller computes exact keys and tells the bar they must be under, and the search
-//! ends when no bound is. Where rows fell away (not visible, not passing a filter) so that the bar is not reached, the list
-//! is passed over again for more.
+//! ends when no bound is. Where rows fell away (not visible, not passing a filter) so that the bar is not reached, the codes
+//! are passed over again for more.
+//!
+//! Of a tree a pass looks at the list that takes new rows, and at those lists whose centroids are nearest to the query; a further pass at
+//! more of them, until it is all. VACUUM moves entries from the first list to the others, writing them there before it takes them
+//! away here: so the first list is read first.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
-use super::state::{IndexState, again};
+use super::state::{IndexState, read_meta};
 use super::topk::TopK;
 use crate::error::Error;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::entry::{Entries, EntryTid, read_row};
-use crate::quantizer::QueryCode;
+use crate::layout::meta::ListHead;
+use crate::layout::{NO_BLOCK, corrupted};
+use crate::quantizer::{Centre, QueryCode};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What a search cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +31,30 @@ pub struct SearchStats {
     pub codes: u64,
     /// Entries handed out.
     pub candidates: u64,
-    /// Passes over the list.
+    /// Passes over the codes.
     pub passes: u64,
+    /// Lists of the last pass.
+    pub lists: u64,
+}
+
+/// How thoroughly a search looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effort {
+    /// Standard deviations of its estimate by which an entry's lower bound lies below it.
+    pub epsilon: f32,
+    /// The share of a tree's lists that is looked at, from 0 to 1.
+    pub probes: f32,
+}
+
+impl Effort {
+    /// All lists.
+    #[must_use]
+    pub fn of_all_lists(epsilon: f32) -> Self {
+        Self {
+            epsilon,
+            probes: 1.0,
+        }
+    }
 }
 
 /// An entry that may be among the nearest.
@@ -37,6 +66,8 @@ pub struct Candidate {
     pub estimate: f32,
     /// Its row version.
     pub tid: EntryTid,
+    /// How many lists of the tree come before the one it was found in; 0 if that was the list that takes new rows.
+    pub rank: u32,
 }
 
 /// An `f32` in `total_cmp`'s order.
@@ -64,6 +95,11 @@ const LEAST_WAVE: usize = 16;
 
 /// How much more each further pass asks for where rows fall away.
 const WIDENING: usize = 8;
+/// How many times as many lists it looks at.
+const MORE_LISTS: usize = 4;
+/// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
+/// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
+const LEAST_UPPER: f32 = 2.0;
 
 /// One query's way through an index.
 pub struct Search<'p, P: Pages> {
@@ -72,9 +108,15 @@ pub struct Search<'p, P: Pages> {
     kernels: &'static Kernels,
     code: QueryCode,
     rotated: Vec<f32>,
-    epsilon: f32,
+    effort: Effort,
     /// How many upper bounds the pass keeps.
     quota: usize,
+    /// How many lists of the tree the next pass looks at.
+    lists: usize,
+    /// The last pass looked at all of them.
+    all_lists: bool,
+    /// What the query is multiplied by before it is compared with centroids.
+    scale: f32,
     /// Kept and not handed out.
     candidates: Vec<Candidate>,
     /// Entries with bounds up to here have all been kept; below the first pass, none.
@@ -88,13 +130,13 @@ pub struct Search<'p, P: Pages> {
 }
 
 impl<'p, P: Pages> Search<'p, P> {
-    /// A search for the `k` nearest to `query`, whose bounds hold with the certainty that `epsilon` stands for.
+    /// A search for the `k` nearest to `query`.
     pub fn new(
         pages: &'p P,
         state: IndexState,
         query: &[f32],
         k: usize,
-        epsilon: f32,
+        effort: Effort,
     ) -> Result<Self, Error> {
         let dimension = state.meta.dimension as usize;
         if query.len() != dimension {
@@ -105,13 +147,18 @@ impl<'p, P: Pages> Search<'p, P> {
         }
         let mut rotated = Vec::new();
         state.quantizer.rotate(query, &mut rotated);
+        let there_are = state.tree.as_ref().map_or(0, |tree| tree.lists());
+        let lists = (there_are as f32 * effort.probes).ceil() as usize;
         Ok(Self {
             pages,
+            scale: Centre::scale(&rotated, state.metric).unwrap_or(0.0),
             state,
             kernels: kernels(),
             code: QueryCode::default(),
             rotated,
-            epsilon,
+            effort,
+            lists: lists.max(1),
+            all_lists: false,
             quota: k,
             candidates: Vec::new(),
             reach: f32::NEG_INFINITY,
@@ -135,6 +182,7 @@ impl<'p, P: Pages> Search<'p, P> {
             }
             if self.stats.passes > 0 {
                 self.quota = self.quota.saturating_mul(WIDENING).max(BLOCK_ENTRIES);
+                self.lists = self.lists.saturating_mul(MORE_LISTS);
             }
             self.pass(bar)?;
         }
@@ -164,45 +212,107 @@ impl<'p, P: Pages> Search<'p, P> {
         self.wave.sort_unstable_by_key(|found| found.tid);
     }
 
-    /// Passes over the list and keeps what may be among the nearest, or under the bar, if that is known.
+    /// Passes over the codes and keeps what may be among the nearest, or under the bar, if that is known.
     fn pass(&mut self, bar: Option<f32>) -> Result<(), Error> {
         loop {
-            let list = *self.state.list();
-            self.code.prepare(
-                &self.rotated,
-                &self.state.centre,
-                self.state.metric,
-                self.epsilon,
-            );
-            let mut kept = Kept::new(self.quota, bar);
-            let (state, kernels, code, stats) =
-                (&self.state, self.kernels, &self.code, &mut self.stats);
-            let whole = self
-                .pages
-                .walk(list.first, 0, list.generation, &mut |_, page| {
-                    let entries = Entries::of(state.geometry, page)?;
-                    stats.pages += 1;
-                    stats.codes += entries.len() as u64;
-                    kept.scan(state, kernels, code, &entries)
-                })?;
-            if !whole {
-                again(self.pages, list.generation, "list")?;
-                self.state.refresh(self.pages)?;
+            self.all_lists = true;
+            // Of a tree most rows have two entries.
+            let entries = if self.state.tree.is_some() { 2 } else { 1 };
+            let mut kept = Kept::new(self.quota.saturating_mul(entries), bar);
+            if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
+                self.stats.passes += 1;
+                self.keep(kept);
+                return Ok(());
+            }
+        }
+    }
+
+    /// The list that takes new rows. False if it was written anew meanwhile.
+    fn pass_list(&mut self, kept: &mut Kept) -> Result<bool, Error> {
+        let list = *self.state.list();
+        let centre = Arc::clone(&self.state.centre);
+        if self.scan(kept, &centre, &list, 0, 0)? {
+            return Ok(true);
+        }
+        let meta = read_meta(self.pages)?;
+        if (meta.list.generation, meta.list.first) == (list.generation, list.first) {
+            return Err(corrupted(format!(
+                "page in the list of generation {} that is not of it",
+                list.generation
+            )));
+        }
+        self.state.refresh(self.pages)?;
+        Ok(false)
+    }
+
+    /// The tree's lists, nearest first. False if one was given up meanwhile.
+    fn pass_tree(&mut self, kept: &mut Kept) -> Result<bool, Error> {
+        let Some(tree) = self.state.tree.clone() else {
+            return Ok(true);
+        };
+        let ranked = tree.rank(&self.rotated, self.scale, self.state.metric);
+        self.all_lists = self.lists >= ranked.len();
+        self.stats.lists = self.lists.min(ranked.len()) as u64;
+        for (rank, slot) in ranked.into_iter().take(self.lists).enumerate() {
+            let (head, list) = (tree.slots[slot].head, tree.slots[slot].list);
+            if head.first == NO_BLOCK {
+                // It had no entries when the directory was read.
                 continue;
             }
-            self.stats.passes += 1;
-            self.keep(kept);
-            return Ok(());
+            if !self.scan(kept, &tree.centres[slot], &head, list, rank as u32)? {
+                self.state.read_tree(self.pages)?;
+                let now = self.state.tree.as_ref().and_then(|tree| tree.slots.get(slot));
+                if now.is_some_and(|now| now.list == list && now.head.generation == head.generation) {
+                    return Err(corrupted(format!("page in list {list} that is not of it")));
+                }
+                self.state.refresh(self.pages)?;
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// One list's codes, relative to its centre.
+    fn scan(
+        &mut self,
+        kept: &mut Kept,
+        centre: &Centre,
+        head: &ListHead,
+        list: u32,
+        rank: u32,
+    ) -> Result<bool, Error> {
+        let epsilon = self.effort.epsilon;
+        let metric = self.state.metric;
+        self.code.prepare(&self.rotated, centre, metric, epsilon);
+        // Slack is for ε; bounds above are wider where ε is small.
+        kept.widen = (LEAST_UPPER / epsilon.max(f32::MIN_POSITIVE)).max(1.0);
+        kept.rank = rank;
+        if epsilon == 0.0 {
+            self.code.prepare(&self.rotated, centre, metric, f32::MIN_POSITIVE);
+        }
+        let (state, kernels, code, stats) = (&self.state, self.kernels, &self.code, &mut self.stats);
+        let generation = head.generation;
+        self.pages.walk(head.first, list, generation, &mut |_, page| {
+            let entries = Entries::of(state.geometry, page)?;
+            stats.pages += 1;
+            stats.codes += entries.len() as u64;
+            kept.scan(state, kernels, code, &entries)
+        })
     }
 
     /// Takes over what a pass kept, but for what was handed out before.
     fn keep(&mut self, kept: Kept) {
         self.reach = kept.threshold;
-        self.complete = kept.threshold == f32::INFINITY;
+        self.complete = kept.threshold == f32::INFINITY && self.all_lists;
         self.candidates = kept.candidates;
         let reach = self.reach;
         self.candidates.retain(|found| found.lower <= reach);
+        if self.state.tree.is_some() {
+            // Of a row's two entries the one whose list came first tells more.
+            self.candidates
+                .sort_unstable_by_key(|found| (found.tid, found.rank));
+            self.candidates.dedup_by_key(|found| found.tid);
+        }
         if !self.given.is_empty() {
             let given: HashSet<EntryTid> = self.given.iter().copied().collect();
             self.candidates.retain(|found| !given.contains(&found.tid));
@@ -217,6 +327,10 @@ struct Kept {
     uppers: Option<TopK<Ordered>>,
     /// Entries with a lower bound above are not kept.
     threshold: f32,
+    /// How many times as far as the lower bound the upper one is from the estimate.
+    widen: f32,
+    /// Of the list that is looked at.
+    rank: u32,
 }
 
 impl Kept {
@@ -226,6 +340,8 @@ impl Kept {
             // Room is made by need: a caller may ask for more than there are.
             uppers: bar.is_none().then(|| TopK::growing(quota)),
             threshold: bar.unwrap_or(f32::INFINITY),
+            widen: 1.0,
+            rank: 0,
         }
     }
 
@@ -275,9 +391,10 @@ impl Kept {
             lower,
             estimate,
             tid,
+            rank: self.rank,
         });
         if let Some(uppers) = &mut self.uppers {
-            let upper = estimate + spread;
+            let upper = estimate + spread * self.widen;
             let upper = if upper.is_nan() { f32::INFINITY } else { upper };
             if uppers.push(Ordered(upper))
                 && let Some(worst) = uppers.worst()

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
+use super::tree::Tree;
 use crate::error::Error;
+use crate::layout::directory::Slot;
 use crate::layout::entry::Geometry;
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::{META_BLOCK, NO_BLOCK, centre};
@@ -23,6 +25,8 @@ pub struct IndexState {
     pub quantizer: Arc<Quantizer>,
     /// The centre of the list, of the meta body's generation.
     pub centre: Arc<Centre>,
+    /// The other lists, if there are any.
+    pub tree: Option<Arc<Tree>>,
 }
 
 impl IndexState {
@@ -36,8 +40,10 @@ impl IndexState {
             centre: Arc::new(Centre::zero(quantizer.code_bits())),
             quantizer,
             meta,
+            tree: None,
         };
         state.read_centre(pages)?;
+        state.read_tree(pages)?;
         Ok(state)
     }
 
@@ -48,16 +54,37 @@ impl IndexState {
         if self.meta.list.generation != generation {
             self.read_centre(pages)?;
         }
+        let known = self.tree.as_ref().map(|tree| tree.version);
+        let is = (self.meta.directory != NO_BLOCK).then_some(self.meta.version);
+        if known != is {
+            self.read_tree(pages)?;
+        }
         Ok(())
+    }
+
+    /// Reads the tree again, whether the meta page says that it has changed or not.
+    pub fn read_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
+        self.meta = read_meta(pages)?;
+        self.tree = Tree::read(pages, &self.meta, self.quantizer.code_bits())?.map(Arc::new);
+        Ok(())
+    }
+
+    /// Rows, as last counted or appended.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries() / 2);
+        self.list().entries + in_lists
     }
 
     /// Bytes of memory it takes, its quantizer aside, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(self.centre.rotated())
+        let centre = size_of_val(self.centre.rotated());
+        let slots = self.tree.as_ref().map_or(0, |tree| tree.slots.len());
+        size_of::<Self>() + centre + slots * (centre + size_of::<Slot>())
     }
 
-    /// The one list of a flat index.
+    /// The list that takes new entries: of a flat index all.
     #[must_use]
     pub fn list(&self) -> &ListHead {
         &self.meta.list

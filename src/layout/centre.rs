@@ -1,4 +1,4 @@
-//! A centre's elements over a chain of pages: `f32` after `f32`, as many as a page takes.
+//! The elements of a centre, or of many, over a chain of pages: `f32` after `f32`, as many as a page takes.
 #![forbid(unsafe_code)]
 
 use super::corrupted;
@@ -11,17 +11,21 @@ pub fn per_page() -> usize {
     area(Kind::Centre).len() / size_of::<f32>()
 }
 
-/// Writes as many elements as fit to an empty centre page.
-pub fn write(page: &mut [u8], elements: &[f32]) -> Result<(), Error> {
+/// Writes elements to a centre page, the first as number `from` of the page's. They follow those that are there, or take their place.
+pub fn write(page: &mut [u8], from: usize, elements: &[f32]) -> Result<(), Error> {
     let start = area(Kind::Centre).start;
     let mut head = special(page)?;
+    let end = from + elements.len();
+    if from > usize::from(head.rows) || end > per_page() {
+        return Err(corrupted(format!("elements {from} to {end} of a centre page")));
+    }
     for (at, element) in elements.iter().enumerate() {
-        let at = start + at * size_of::<f32>();
+        let at = start + (from + at) * size_of::<f32>();
         page[at..at + size_of::<f32>()].copy_from_slice(&element.to_ne_bytes());
     }
-    head.rows = elements.len() as u16;
+    head.rows = head.rows.max(end as u16);
     set_special(page, &head);
-    set_used(page, start + size_of_val(elements));
+    set_used(page, start + usize::from(head.rows) * size_of::<f32>());
     Ok(())
 }
 

@@ -67,6 +67,14 @@ pub struct Capacity {
     pub rows: usize,
 }
 
+impl Capacity {
+    /// Entries in all.
+    #[must_use]
+    pub fn entries(self) -> usize {
+        self.blocks * BLOCK_ENTRIES + self.rows
+    }
+}
+
 /// Sizes of the entries of one index; all follow from the bits of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {

@@ -13,6 +13,9 @@ pub const META_BODY: usize = 256;
 /// Recall goals for which the meta page keeps what was learned, ascending.
 pub const GOALS: [f32; 8] = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999];
 
+/// Numbers of nearest rows for which recall is learned.
+pub const NEIGHBOURS: [usize; 2] = [10, 100];
+
 /// Where a list is and what it is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -47,17 +50,32 @@ pub struct Meta {
     pub generations: u32,
     /// Nonzero while a list is being written anew: pages of other generations may lie about after a crash.
     pub rewriting: u32,
-    /// The one list of a flat index.
+    /// The list that takes all new entries: the one list of a flat index, the inbox of a tree.
     pub list: ListHead,
-    /// For each of [`GOALS`], the ε of the lower bound that reached it on this index's own data; 0 where nothing was learned.
-    pub epsilon: [f32; 8],
-    /// Entries when ε was learned.
+    /// For [`NEIGHBOURS`] and each of [`GOALS`], the ε of the lower bound that reached it on this index's own data; 0 where
+    /// nothing was learned.
+    pub epsilon: [[f32; GOALS.len()]; NEIGHBOURS.len()],
+    /// Entries when that was learned.
     pub learned: u64,
+    /// Likewise the share of a tree's lists that had to be looked at.
+    pub probes: [[f32; GOALS.len()]; NEIGHBOURS.len()],
+    /// First page of a tree's directory; [`NO_BLOCK`] in a flat index.
+    pub directory: u32,
+    /// First page of the centroids of its lists.
+    pub centroids: u32,
+    /// The generation that pages of both carry.
+    pub tree_generation: u32,
+    /// The last list number given out.
+    pub lists: u32,
+    /// Changes when lists were added or removed.
+    pub version: u32,
+    /// 0
+    pub reserved: u32,
 }
 
 const _: () = {
     assert!(size_of::<ListHead>() == 40);
-    assert!(size_of::<Meta>() == 24 + 40 + 32 + 8);
+    assert!(size_of::<Meta>() == 24 + 40 + 64 + 8 + 64 + 24);
     assert!(size_of::<Meta>() <= META_BODY);
 };
 
@@ -80,8 +98,15 @@ impl Meta {
                 dead: 0,
                 centred: 0,
             },
-            epsilon: [0.0; 8],
+            epsilon: Default::default(),
             learned: 0,
+            probes: Default::default(),
+            directory: NO_BLOCK,
+            centroids: NO_BLOCK,
+            tree_generation: 0,
+            lists: 0,
+            version: 0,
+            reserved: 0,
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     Centre = 3,
     /// Belongs to nothing; to be used again.
     Free = 4,
+    /// Entries of a tree's directory.
+    Directory = 5,
 }
 
 impl TryFrom<u8> for Kind {
@@ -47,6 +49,7 @@ impl TryFrom<u8> for Kind {
             2 => Self::List,
             3 => Self::Centre,
             4 => Self::Free,
+            5 => Self::Directory,
             other => return Err(corrupted(format!("page of unknown kind {other}"))),
         })
     }
@@ -147,7 +150,7 @@ pub fn init(page: &mut [u8], kind: Kind, list: u32, generation: u32) {
 pub fn area(kind: Kind) -> Range<usize> {
     let start = match kind {
         Kind::Meta => HEADER + META_BODY,
-        Kind::List | Kind::Centre | Kind::Free => HEADER,
+        Kind::List | Kind::Centre | Kind::Free | Kind::Directory => HEADER,
     };
     start..SPECIAL
 }
