@@ -86,6 +86,12 @@ impl Plan {
         }
     }
 
+    /// The centroids of the tree's lists.
+    #[must_use]
+    pub fn into_lists(self) -> Vec<Centre> {
+        self.lists
+    }
+
     /// Lists of the tree; 0 of a flat index.
     #[must_use]
     pub fn lists(&self) -> usize {

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
-use super::state::IndexState;
+use super::state::{IndexState, read_meta};
 use crate::error::Error;
 use crate::layout::NO_BLOCK;
 use crate::layout::entry::{Entries, EntryTid};
+use crate::layout::meta::ListHead;
 use crate::layout::page::{Kind, is_new, special};
 use std::collections::BTreeSet;
 
@@ -21,10 +22,12 @@ pub struct Violation {
 /// What there is, beside what is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Pages of the list, block 0 included if it holds entries of it.
+    /// Lists, the one that takes new entries included.
+    pub lists: u64,
+    /// Pages of lists, block 0 included if it holds entries.
     pub list_pages: u64,
-    /// Pages of the centre.
-    pub centre_pages: u64,
+    /// Pages of the directory, the centre and the centroids.
+    pub other_pages: u64,
     /// Pages that are free.
     pub free_pages: u64,
     /// Entries in packed blocks.
@@ -45,93 +48,151 @@ pub fn check(
     // Pages that come later are beyond what is looked at.
     let blocks = pages.blocks();
     state.refresh(pages)?;
-    let list = *state.list();
-    let mut reached = BTreeSet::from([0]);
-    let mut census = Census::default();
-    let mut say = |block: u32, message: String| {
-        violations.push(Violation {
-            block: Some(block),
-            message,
-        });
+    let mut look = Look {
+        pages,
+        state,
+        violations,
+        reached: BTreeSet::from([0]),
+        census: Census::default(),
     };
-
-    let mut last = list.first;
-    let mut next = Some(list.first);
-    while let Some(block) = next.take() {
-        pages.pause();
-        let page = pages.read(block)?;
-        last = block;
-        if !reached.insert(block) && block != 0 {
-            say(block, "the list comes to this page twice".into());
-            break;
-        }
-        match list_page(state, &page, list.generation) {
-            Err(error) => say(block, error.to_string()),
-            Ok(entries) => {
-                census.list_pages += 1;
-                census.rows += u64::from(entries.special.rows);
-                census.packed += entries.len() as u64 - u64::from(entries.special.rows);
-                let mut dead = 0;
-                for number in 0..entries.len() {
-                    let tid = entries.tid(number);
-                    if tid.is_live() {
-                        each(tid);
-                    } else {
-                        dead += 1;
-                    }
-                }
-                census.dead += dead;
-                if dead != u64::from(entries.special.dead) {
-                    let told = entries.special.dead;
-                    say(block, format!("{dead} entries are removed, not {told}"));
-                }
-                next = (entries.special.next != NO_BLOCK).then_some(entries.special.next);
+    let list = *look.state.list();
+    let last = look.list(&list, 0, each)?;
+    look.chain(list.centre, list.generation, Kind::Centre)?;
+    if let Some(tree) = look.state.tree.clone() {
+        let meta = look.state.meta;
+        look.chain(meta.directory, meta.tree_generation, Kind::Directory)?;
+        look.chain(meta.centroids, meta.tree_generation, Kind::Centre)?;
+        for slot in tree.used().map(|at| tree.slots[at]) {
+            let last = look.list(&slot.head, slot.list, each)?;
+            if last != slot.head.last {
+                look.say(last, format!("list {} ends here, not at {}", slot.list, slot.head.last));
             }
         }
     }
-    state.refresh(pages)?;
-    if last != state.list().last && reached.len() > 1 && !reached.contains(&state.list().last) {
-        let told = state.list().last;
-        say(last, format!("the list ends here, not at {told}"));
+    // An inserter may have added pages meanwhile.
+    let now = read_meta(pages)?.list;
+    if last != now.last && !look.reached.contains(&now.last) && now.last < blocks {
+        look.say(last, format!("the list ends here, not at {}", now.last));
+    }
+    look.rest(blocks, list.generation)?;
+    Ok(look.census)
+}
+
+/// A look under way.
+struct Look<'a, P: Pages> {
+    pages: &'a P,
+    state: &'a IndexState,
+    violations: &'a mut Vec<Violation>,
+    /// Pages that something leads to.
+    reached: BTreeSet<u32>,
+    census: Census,
+}
+
+impl<P: Pages> Look<'_, P> {
+    fn say(&mut self, block: u32, message: String) {
+        self.violations.push(Violation {
+            block: Some(block),
+            message,
+        });
     }
 
-    let mut next = list.centre;
-    while next != NO_BLOCK {
-        pages.pause();
-        let head = special(&pages.read(next)?)?;
-        if !reached.insert(next) || head.kind()? != Kind::Centre || !head.is_of(0, list.generation)
-        {
-            say(next, "it is in the centre's chain but not of it".into());
-            break;
+    /// One list; answers its last page.
+    fn list(
+        &mut self,
+        head: &ListHead,
+        list: u32,
+        each: &mut dyn FnMut(EntryTid),
+    ) -> Result<u32, Error> {
+        self.census.lists += 1;
+        let mut last = head.first;
+        let mut next = Some(head.first);
+        while let Some(block) = next.take() {
+            self.pages.pause();
+            let page = self.pages.read(block)?;
+            last = block;
+            if !self.reached.insert(block) && block != 0 {
+                drop(page);
+                self.say(block, format!("list {list} comes to a page that is reached already"));
+                break;
+            }
+            let told = match list_page(self.state, &page, list, head.generation) {
+                Err(error) => Some(error.to_string()),
+                Ok(entries) => {
+                    let special = entries.special;
+                    self.census.list_pages += 1;
+                    self.census.rows += u64::from(special.rows);
+                    self.census.packed += entries.len() as u64 - u64::from(special.rows);
+                    let live = (0..entries.len()).map(|number| entries.tid(number));
+                    let mut dead = 0;
+                    for tid in live {
+                        if tid.is_live() {
+                            each(tid);
+                        } else {
+                            dead += 1;
+                        }
+                    }
+                    self.census.dead += dead;
+                    next = (special.next != NO_BLOCK).then_some(special.next);
+                    (dead != u64::from(special.dead))
+                        .then(|| format!("{dead} entries are removed, not {}", special.dead))
+                }
+            };
+            drop(page);
+            if let Some(message) = told {
+                self.say(block, message);
+            }
         }
-        census.centre_pages += 1;
-        next = head.next;
+        Ok(last)
     }
 
-    for block in (1..blocks).filter(|block| !reached.contains(block)) {
-        pages.pause();
-        let page = pages.read(block)?;
-        let free = is_new(&page) || special(&page)?.kind().is_ok_and(|kind| kind == Kind::Free);
-        census.free_pages += u64::from(free);
-        // A page that an inserter linked after the list was walked is of the list.
-        let late = !free && special(&page)?.is_of(0, list.generation);
-        if !free && !late && state.meta.rewriting == 0 {
-            say(block, "nothing leads to it and it is not free".into());
+    /// A chain of pages of one kind that are not of a list.
+    fn chain(&mut self, first: u32, generation: u32, kind: Kind) -> Result<(), Error> {
+        let mut next = first;
+        while next != NO_BLOCK {
+            self.pages.pause();
+            let head = special(&self.pages.read(next)?)?;
+            if !self.reached.insert(next) || head.kind()? != kind || !head.is_of(0, generation) {
+                self.say(next, format!("it is in a chain of kind {kind:?} but not of it"));
+                break;
+            }
+            self.census.other_pages += 1;
+            next = head.next;
         }
+        Ok(())
     }
-    Ok(census)
+
+    /// Pages that nothing leads to must be free.
+    fn rest(&mut self, blocks: u32, generation: u32) -> Result<(), Error> {
+        let unreached: Vec<u32> = (1..blocks)
+            .filter(|block| !self.reached.contains(block))
+            .collect();
+        for block in unreached {
+            self.pages.pause();
+            let page = self.pages.read(block)?;
+            let free = is_new(&page) || special(&page)?.kind().is_ok_and(|kind| kind == Kind::Free);
+            self.census.free_pages += u64::from(free);
+            // A page that an inserter linked after the list was walked is of the list.
+            let late = !free && special(&page)?.is_of(0, generation);
+            drop(page);
+            if !free && !late && self.state.meta.rewriting == 0 {
+                self.say(block, "nothing leads to it and it is not free".into());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn list_page<'a>(
     state: &IndexState,
     page: &'a [u8],
+    list: u32,
     generation: u32,
 ) -> Result<Entries<'a>, Error> {
     let entries = Entries::of(state.geometry, page)?;
-    if !entries.special.is_of(0, generation) {
+    if !entries.special.is_of(list, generation) {
         return Err(crate::layout::corrupted(format!(
-            "page of generation {} in a list of generation {generation}",
-            entries.special.generation
+            "page of list {}, generation {} in list {list}, generation {generation}",
+            entries.special.list, entries.special.generation
         )));
     }
     let capacity = state.geometry.capacity(entries.special.kind()?);

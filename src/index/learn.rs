@@ -1,58 +1,81 @@
 //! Learning what a recall goal takes on an index's own data.
 //!
 //! An estimate is off by a normal error whose size is known, so ε = 2.33 would find 99 % of the rows at the k-th distance
-//! itself. Most of the nearest lie well under it and are found with less. How much less depends on the data: so some rows
-//! are taken as queries, their exact neighbours are found, and for each neighbour the ε is noted with which it would have
-//! been among the candidates. The goal's quantile of these is what searches go by.
+//! itself. Most of the nearest lie well under it and are found with less. How much less depends on the data; and how many of a tree's
+//! lists have to be looked at depends on nothing else. So some rows are taken as queries, their neighbours are found with wide bounds in
+//! all lists, and for each neighbour it is noted with which ε it would have been among the candidates, and how many lists come before
+//! its own. The goal's quantiles of these are what searches go by, the ten and the hundred nearest apart.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
-use super::search::Search;
+use super::search::{Effort, Search};
 use super::state::IndexState;
 use super::vacuum::update_meta;
 use crate::error::Error;
 use crate::layout::entry::EntryTid;
-use crate::layout::meta::GOALS;
+use crate::layout::meta::{GOALS, NEIGHBOURS};
 use crate::metric::{Metric, Scorer};
 
 /// Rows that are taken as queries.
 pub const QUERIES: usize = 48;
 /// Fewer entries than this teach nothing.
 pub const LEAST_ENTRIES: u64 = 1000;
-/// Neighbours per query, for which the goals are to hold.
-const NEIGHBOURS: [usize; 2] = [10, 100];
 /// Bounds this wide miss one in 700 of the neighbours at the k-th distance itself, hardly any other.
 const WIDE: f32 = 3.0;
-/// Real queries lie farther from the rows than rows from each other. The goal is tightened by a fifth of what it lets
-/// pass, and this is added. Measured with real queries on both data sets of the bench: see tests/bench.
+/// Queries that are not rows lie a little farther from the rows than these from each other. So the goal is tightened by a fifth of what
+/// it lets pass, …
+const TIGHTER: f32 = 0.8;
+/// … this is added to ε …
 const MARGIN: f32 = 0.1;
+/// … and so many times the lists are looked at.
+const MORE_LISTS: f32 = 1.2;
+/// A tree may lose a neighbour by its list or by its code: what a goal lets pass is shared out between them.
+const SHARED_OUT: f32 = 0.5;
 
 /// ε by the normal distribution alone, for each of [`GOALS`]: what an index goes by that has learned nothing.
 pub const BY_THEORY: [f32; 8] = [0.0, 0.84, 1.28, 1.65, 2.05, 2.33, 2.58, 3.09];
+/// The share of lists until something is known.
+const UNKNOWN_PROBES: [f32; 8] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0];
 
 impl IndexState {
-    /// The ε of the lower bound for a recall goal from 0.5 to 1.
+    /// What a search for `k` rows takes for a recall goal from 0.5 to 1.
     #[must_use]
-    pub fn epsilon(&self, recall: f32) -> f32 {
-        let known = if self.meta.learned > 0 {
-            &self.meta.epsilon
+    pub fn effort(&self, k: usize, recall: f32) -> Effort {
+        let (epsilon, probes) = if self.meta.learned > 0 {
+            (&self.meta.epsilon, &self.meta.probes)
         } else {
-            &BY_THEORY
+            (&[BY_THEORY; NEIGHBOURS.len()], &[UNKNOWN_PROBES; NEIGHBOURS.len()])
         };
-        let above = GOALS.partition_point(|goal| *goal < recall);
-        match (above, GOALS.get(above)) {
-            (0, _) => known[0],
-            // Beyond the last goal: half a standard deviation for each further power of ten, up to six of them.
-            (_, None) => {
-                let last = GOALS[GOALS.len() - 1];
-                let powers = ((1.0 - last) / (1.0 - recall).max(1e-9)).log10().min(6.0);
-                known[GOALS.len() - 1] + 0.5 * powers
-            }
-            (_, Some(upper)) => {
-                let lower = GOALS[above - 1];
-                let share = (recall - lower) / (upper - lower);
-                known[above - 1] + share * (known[above] - known[above - 1])
-            }
+        let beyond = (k as f32 / NEIGHBOURS[1] as f32).max(1.0).sqrt();
+        Effort {
+            epsilon: between(k, epsilon.each_ref().map(|known| quantile(known, recall, 0.5))),
+            probes: (beyond * between(k, probes.each_ref().map(|known| quantile(known, recall, 0.1))))
+                .clamp(0.0, 1.0),
+        }
+    }
+}
+
+/// Of what is known for [`NEIGHBOURS`], what it is for k, in between by its logarithm.
+fn between(k: usize, known: [f32; NEIGHBOURS.len()]) -> f32 {
+    let [few, many] = NEIGHBOURS.map(|k| (k as f32).ln());
+    let share = (((k.max(1) as f32).ln() - few) / (many - few)).clamp(0.0, 1.0);
+    known[0] + share * (known[1] - known[0])
+}
+
+/// Of what is known for [`GOALS`], what it is for a goal; `beyond` the last more for each further power of ten, up to six of them.
+fn quantile(known: &[f32; GOALS.len()], goal: f32, beyond: f32) -> f32 {
+    let above = GOALS.partition_point(|known| *known < goal);
+    match (above, GOALS.get(above)) {
+        (0, _) => known[0],
+        (_, None) => {
+            let last = GOALS[GOALS.len() - 1];
+            let powers = ((1.0 - last) / (1.0 - goal).max(1e-9)).log10().min(6.0);
+            known[GOALS.len() - 1] + beyond * powers
+        }
+        (_, Some(upper)) => {
+            let lower = GOALS[above - 1];
+            let share = (goal - lower) / (upper - lower);
+            known[above - 1] + share * (known[above] - known[above - 1])
         }
     }
 }
@@ -77,6 +100,16 @@ struct Neighbour {
     estimate: f32,
     /// One standard deviation of the estimate.
     deviation: f32,
+    /// Lists that come before its own.
+    rank: u32,
+}
+
+/// What neighbours of one number needed.
+#[derive(Default)]
+struct Needs {
+    epsilon: Vec<f32>,
+    /// Lists.
+    probes: Vec<f32>,
 }
 
 /// Learns from these rows as queries and notes the result on the meta page.
@@ -86,7 +119,7 @@ pub fn learn(
     queries: &[(EntryTid, Vec<f32>)],
     keys: &mut ExactKeys<'_>,
 ) -> Result<(), Error> {
-    let mut needs: [Vec<f32>; NEIGHBOURS.len()] = Default::default();
+    let mut needs: [Needs; NEIGHBOURS.len()] = Default::default();
     for (own, query) in queries {
         let found = neighbours(pages, state, *own, query, keys)?;
         for (needs, k) in needs.iter_mut().zip(NEIGHBOURS) {
@@ -96,14 +129,31 @@ pub fn learn(
             }
         }
     }
-    if needs[0].is_empty() {
+    if needs[0].epsilon.is_empty() {
         return Ok(());
     }
-    let epsilon = goals(&mut needs);
-    let entries = state.list().entries;
+    if needs[1].epsilon.is_empty() {
+        needs[1] = std::mem::take(&mut needs[0]);
+        needs[0] = Needs {
+            epsilon: needs[1].epsilon.clone(),
+            probes: needs[1].probes.clone(),
+        };
+    }
+    let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
+    let share = if lists > 0 { SHARED_OUT } else { 1.0 };
+    let epsilon = needs.each_mut().map(|needs| {
+        goals(&mut needs.epsilon, share).map(|epsilon| (epsilon + MARGIN).min(WIDE))
+    });
+    let probes = needs.each_mut().map(|needs| {
+        goals(&mut needs.probes, share).map(|rank| {
+            ((rank + 1.0) * MORE_LISTS / lists.max(1) as f32).min(1.0)
+        })
+    });
+    let rows = state.rows();
     update_meta(pages, |meta| {
         meta.epsilon = epsilon;
-        meta.learned = entries.max(1);
+        meta.probes = probes;
+        meta.learned = rows.max(1);
     })?;
     state.refresh(pages)
 }
@@ -117,7 +167,8 @@ fn neighbours<P: Pages>(
 ) -> Result<Vec<Neighbour>, Error> {
     let wanted = NEIGHBOURS[NEIGHBOURS.len() - 1] + 1;
     let scorer = Scorer::new(state.metric, query);
-    let mut search = Search::new(pages, state.clone(), query, wanted + 1, WIDE)?;
+    let effort = Effort::of_all_lists(WIDE);
+    let mut search = Search::new(pages, state.clone(), query, wanted + 1, effort)?;
     let mut found: Vec<Neighbour> = Vec::new();
     let mut bar = None;
     loop {
@@ -135,6 +186,7 @@ fn neighbours<P: Pages>(
                 key: estimate_unit(state.metric, key),
                 estimate: candidate.estimate,
                 deviation: (candidate.estimate - candidate.lower) / WIDE,
+                rank: candidate.rank,
             });
         }
         found.sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
@@ -144,31 +196,28 @@ fn neighbours<P: Pages>(
     Ok(found)
 }
 
-/// The ε with which each of the nearest would have had a lower bound not above the farthest of them.
-fn note_needs(nearest: &[Neighbour], needs: &mut Vec<f32>) {
+/// The ε with which each of the nearest would have had a lower bound not above the farthest of them, and the lists before it.
+fn note_needs(nearest: &[Neighbour], needs: &mut Needs) {
     let Some(bar) = nearest.last().map(|last| last.key) else {
         return;
     };
-    needs.extend(nearest.iter().map(|found| {
+    needs.epsilon.extend(nearest.iter().map(|found| {
         if found.deviation > 0.0 {
             ((found.estimate - bar) / found.deviation).max(0.0)
         } else {
             0.0
         }
     }));
+    let ranks = nearest.iter().map(|found| found.rank as f32);
+    needs.probes.extend(ranks);
 }
 
-fn goals(needs: &mut [Vec<f32>]) -> [f32; GOALS.len()] {
-    for needs in &mut *needs {
-        needs.sort_unstable_by(f32::total_cmp);
-    }
+/// For each of [`GOALS`] the quantile of what was needed, where each may miss `share` of what the goal lets pass.
+fn goals(needs: &mut [f32], share: f32) -> [f32; GOALS.len()] {
+    needs.sort_unstable_by(f32::total_cmp);
     GOALS.map(|goal| {
-        let quantile = |needs: &Vec<f32>| {
-            let passed = 1.0 - (1.0 - goal) * 0.8;
-            let at = (passed * needs.len() as f32).ceil() as usize;
-            needs.get(at.min(needs.len().saturating_sub(1))).copied()
-        };
-        let most = needs.iter().filter_map(quantile).fold(0.0, f32::max);
-        (most + MARGIN).min(WIDE)
+        let passed = 1.0 - (1.0 - goal) * TIGHTER * share;
+        let at = (passed * needs.len() as f32).ceil() as usize;
+        needs[at.min(needs.len() - 1)]
     })
 }

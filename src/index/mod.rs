@@ -15,4 +15,5 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod topk;
+pub mod tree;
 pub mod vacuum;

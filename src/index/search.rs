@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::entry::{Entries, EntryTid, read_row};
 use crate::layout::meta::ListHead;
-use crate::layout::{NO_BLOCK, corrupted};
+use crate::layout::corrupted;
 use crate::quantizer::{Centre, QueryCode};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -100,6 +100,8 @@ const MORE_LISTS: usize = 4;
 /// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
 /// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
 const LEAST_UPPER: f32 = 2.0;
+/// No goal asks for less, and something must be there to be widened.
+const LEAST_EPSILON: f32 = 0.05;
 
 /// One query's way through an index.
 pub struct Search<'p, P: Pages> {
@@ -255,10 +257,6 @@ impl<'p, P: Pages> Search<'p, P> {
         self.stats.lists = self.lists.min(ranked.len()) as u64;
         for (rank, slot) in ranked.into_iter().take(self.lists).enumerate() {
             let (head, list) = (tree.slots[slot].head, tree.slots[slot].list);
-            if head.first == NO_BLOCK {
-                // It had no entries when the directory was read.
-                continue;
-            }
             if !self.scan(kept, &tree.centres[slot], &head, list, rank as u32)? {
                 self.state.read_tree(self.pages)?;
                 let now = self.state.tree.as_ref().and_then(|tree| tree.slots.get(slot));
@@ -281,15 +279,11 @@ impl<'p, P: Pages> Search<'p, P> {
         list: u32,
         rank: u32,
     ) -> Result<bool, Error> {
-        let epsilon = self.effort.epsilon;
+        let epsilon = self.effort.epsilon.max(LEAST_EPSILON);
         let metric = self.state.metric;
         self.code.prepare(&self.rotated, centre, metric, epsilon);
-        // Slack is for ε; bounds above are wider where ε is small.
-        kept.widen = (LEAST_UPPER / epsilon.max(f32::MIN_POSITIVE)).max(1.0);
+        kept.widen = (LEAST_UPPER / epsilon).max(1.0);
         kept.rank = rank;
-        if epsilon == 0.0 {
-            self.code.prepare(&self.rotated, centre, metric, f32::MIN_POSITIVE);
-        }
         let (state, kernels, code, stats) = (&self.state, self.kernels, &self.code, &mut self.stats);
         let generation = head.generation;
         self.pages.walk(head.first, list, generation, &mut |_, page| {

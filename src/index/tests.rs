@@ -1,13 +1,13 @@
 //! The index algorithm on pages in memory, against an obvious model: all vectors in a map.
 #![forbid(unsafe_code)]
 
-use super::build::Builder;
+use super::build::{Builder, Plan};
 use super::check::{Violation, check};
 use super::insert::{Encoder, insert};
 use super::learn::{estimate_unit, learn};
 use super::mem_pages::MemPages;
 use super::pages::Pages;
-use super::search::Search;
+use super::search::{Effort, Search};
 use super::state::IndexState;
 use super::vacuum::{Mean, maintain, remove_dead, rewrite};
 use crate::error::Error;
@@ -111,7 +111,8 @@ impl Model {
             .num_threads(2)
             .build()
             .unwrap();
-        let mut builder = Builder::new(&self.pages, self.state.clone(), centre, Some(&workers));
+        let plan = Plan::flat(centre);
+        let mut builder = Builder::new(&self.pages, self.state.clone(), plan, Some(&workers));
         for (tid, vector) in &rows {
             builder.push(vector, *tid, u64::from(tid.block)).unwrap();
         }
@@ -156,7 +157,8 @@ impl Model {
     ) -> (Vec<EntryTid>, u64) {
         let metric = self.state.metric;
         let scorer = Scorer::new(metric, query);
-        let mut search = Search::new(&self.pages, self.state.clone(), query, k, epsilon).unwrap();
+        let effort = Effort::of_all_lists(epsilon);
+        let mut search = Search::new(&self.pages, self.state.clone(), query, k, effort).unwrap();
         let mut best: Vec<(f64, EntryTid)> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {
@@ -389,7 +391,7 @@ fn a_crash_leaves_pages_that_the_next_vacuum_frees() {
 fn what_is_learned_keeps_the_goal_with_less_work() {
     let mut model = Model::new(128, Metric::Cosine);
     model.build(3000, true);
-    let theory = model.state.epsilon(0.99);
+    let theory = model.state.effort(10, 0.99).epsilon;
     let queries: Vec<(EntryTid, Vec<f32>)> = model
         .rows
         .iter()
@@ -410,17 +412,17 @@ fn what_is_learned_keeps_the_goal_with_less_work() {
     )
     .unwrap();
     for goal in [0.9, 0.99] {
-        let epsilon = model.state.epsilon(goal);
+        let epsilon = model.state.effort(10, goal).epsilon;
         let (recall, _) = model.recall(40, 10, epsilon);
         assert!(
             recall >= f64::from(goal) - 0.01,
             "goal {goal}: {recall} with ε {epsilon}"
         );
     }
-    assert!(model.state.epsilon(0.99) < theory + 0.2);
+    assert!(model.state.effort(10, 0.99).epsilon < theory + 0.2);
     let mut before = 0.0;
     for goal in [0.5, 0.7, 0.8, 0.95, 0.99, 0.999, 0.9999] {
-        let epsilon = model.state.epsilon(goal);
+        let epsilon = model.state.effort(10, goal).epsilon;
         assert!(epsilon >= before, "ε grows with the goal");
         before = epsilon;
     }
@@ -444,7 +446,7 @@ fn damage_is_told_and_never_a_panic() {
         let bit = 1 << (random.next() % 8);
         model.pages.with_page(block, |page| page[at] ^= bit);
         let outcome = IndexState::read(&model.pages).and_then(|state| {
-            let mut search = Search::new(&model.pages, state, &query, 10, 2.0)?;
+            let mut search = Search::new(&model.pages, state, &query, 10, Effort::of_all_lists(2.0))?;
             search.next(None).map(<[_]>::len)
         });
         match outcome {

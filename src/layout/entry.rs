@@ -261,6 +261,17 @@ impl<'a> Entries<'a> {
         tid_at(self.page, self.tid_bytes(number).start)
     }
 
+    /// The entries from number `from` on, in row form one behind the other.
+    #[must_use]
+    pub fn copy_rows(&self, from: usize) -> Vec<u8> {
+        let bytes = self.geometry.row_bytes();
+        let mut rows = vec![0; self.len().saturating_sub(from) * bytes];
+        for (number, row) in rows.chunks_exact_mut(bytes).enumerate() {
+            self.copy_row(from + number, row);
+        }
+        rows
+    }
+
     /// Writes entry `number` in row form; `row` is as long as one.
     pub fn copy_row(&self, number: usize, row: &mut [u8]) {
         let (block, row_bytes) = (number / BLOCK_ENTRIES, self.geometry.row_bytes());

@@ -1,0 +1,553 @@
+//! VACUUM's work on a tree, in steps: each leaves a whole index behind, and searches and inserts go on between them and meanwhile.
+//!
+//! ```text
+//! grow      a flat index's list becomes the first list of a tree whose others are empty
+//! take up   entries of the first list's oldest pages are written to the lists they belong to, then the pages are cut off the first list
+//! split     a list that has grown too large becomes two around centroids of their own
+//! merge     the entries of a list that has become too small are written to others, then it goes
+//! pack      a list with many removed entries is written anew
+//! ```
+//!
+//! Nobody but VACUUM writes to a tree's lists, and only one VACUUM works on an index. Entries are written where they go before they are
+//! taken from where they were: after a crash in between a row has an entry too many, which does no harm and goes when its list is next
+//! written anew. A search reads the first list before the others, and a list given up is noticed by its pages' generation.
+#![forbid(unsafe_code)]
+
+use super::rewrite::unpack;
+use super::{VectorOf, is_thin, update_meta, walk_list};
+use crate::error::Error;
+use crate::index::build::{Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, write_tree};
+use crate::index::chain::{ChainWriter, free_chain, free_page};
+use crate::index::insert::{Encoder, insert_unknown};
+use crate::index::pages::{Edit, Pages};
+use crate::index::state::IndexState;
+use crate::index::tree::{Tree, unused_slot};
+use crate::kmeans::kmeans;
+use crate::layout::directory::Slot;
+use crate::layout::entry::{EntryTid, read_row};
+use crate::layout::meta::{ListHead, Meta};
+use crate::layout::page::{Kind, init, set_special, special};
+use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
+use crate::quantizer::{Centre, Row};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// Entries of a list as it should be: two for a row.
+const ENTRIES: u64 = 2 * ROWS_PER_LIST;
+/// A list of so many times as many is split …
+const TOO_LARGE: u64 = 2;
+/// … and one of a share of them is merged: one in so many.
+const TOO_SMALL: u64 = 8;
+/// Entries of the first list are taken up when there are so many pages of them: before, scanning them costs less than the work.
+const TAKE_UP_PAGES: u64 = 16;
+/// Pages taken up in one step.
+const PAGES_A_STEP: usize = 32;
+/// Seed of splits.
+const SEED: u64 = 0x5b11;
+
+/// One step of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write entries of the first list to the others.
+    TakeUp,
+    /// Make two lists of the one in this slot.
+    Split(usize),
+    /// Write the entries of the list in this slot to others.
+    Merge(usize),
+    /// Write the list in this slot anew.
+    Pack(usize),
+}
+
+/// The next step that is worth it; none of a flat index.
+pub fn next_step(pages: &impl Pages, state: &mut IndexState) -> Result<Option<Step>, Error> {
+    let Some(tree) = state.tree.clone() else {
+        return Ok(None);
+    };
+    if has_pages(pages, state.list(), TAKE_UP_PAGES)? {
+        return Ok(Some(Step::TakeUp));
+    }
+    let lists = tree.lists();
+    let step = tree.used().find_map(|at| {
+        let head = tree.slots[at].head;
+        if head.entries > ENTRIES * TOO_LARGE && !is_hopeless(&head) {
+            Some(Step::Split(at))
+        } else if head.entries < ENTRIES / TOO_SMALL && lists > 1 {
+            Some(Step::Merge(at))
+        } else if is_thin(&head) {
+            Some(Step::Pack(at))
+        } else {
+            None
+        }
+    });
+    Ok(step)
+}
+
+/// A list of equal vectors cannot be split: `centred` tells that it was tried at this size.
+fn is_hopeless(head: &ListHead) -> bool {
+    head.centred > 0 && head.entries < head.centred.saturating_mul(2)
+}
+
+/// Whether the first list has more pages than so many.
+fn has_pages(pages: &impl Pages, list: &ListHead, most: u64) -> Result<bool, Error> {
+    let (mut block, mut passed) = (list.first, 0);
+    while block != NO_BLOCK && passed <= most {
+        pages.pause();
+        let head = special(&pages.read(block)?)?;
+        if !head.is_of(0, list.generation) {
+            return Err(corrupted("page in a list it is not of"));
+        }
+        passed += 1;
+        block = head.next;
+    }
+    Ok(passed > most)
+}
+
+/// Makes a tree of a flat index, its lists empty yet. False if its vectors do not allow it.
+pub fn grow_tree(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    vector: &mut VectorOf<'_>,
+) -> Result<bool, Error> {
+    let rows = state.list().entries;
+    let sample = sample(pages, state, rows / ROWS_PER_LIST * SAMPLE_PER_LIST, vector)?;
+    let plan = Plan::tree(state, &sample, rows, None, &mut || pages.pause());
+    drop(sample);
+    if plan.lists() < 2 {
+        return Ok(false);
+    }
+    let centres = plan.into_lists();
+    let count = centres.len() as u32;
+    let generation = update_meta(pages, |meta| {
+        meta.rewriting = 1;
+        meta.generations += 1 + count;
+    })?
+    .generations
+        - count;
+    let first_list = state.meta.lists;
+    let mut slots = Vec::with_capacity(centres.len());
+    for number in 1..=count {
+        let (list, generation) = (first_list + number, generation + number);
+        slots.push(empty_list(pages, state, list, generation)?);
+    }
+    let (directory, centroids) = write_tree(pages, &centres, &slots, generation)?;
+    update_meta(pages, |meta| {
+        meta.directory = directory;
+        meta.centroids = centroids;
+        meta.tree_generation = generation;
+        meta.lists = first_list + count;
+        meta.version += 1;
+        meta.rewriting = 0;
+        meta.learned = 0;
+    })?;
+    state.refresh(pages)?;
+    Ok(true)
+}
+
+/// Vectors of so many entries of the first list, evenly spread over it.
+fn sample(
+    pages: &impl Pages,
+    state: &IndexState,
+    wanted: u64,
+    vector: &mut VectorOf<'_>,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let step = (state.list().entries / wanted.max(1)).max(1);
+    let (mut tids, mut number) = (Vec::new(), 0);
+    walk_list(pages, state, state.list(), 0, &mut |entries| {
+        for at in 0..entries.len() {
+            let tid = entries.tid(at);
+            if tid.is_live() {
+                number += 1;
+                if number % step == 0 {
+                    tids.push(tid);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let mut vectors = Vec::with_capacity(tids.len());
+    for tid in tids {
+        pages.pause();
+        vectors.extend(vector(tid)?);
+    }
+    Ok(vectors)
+}
+
+fn empty_list(
+    pages: &impl Pages,
+    state: &IndexState,
+    list: u32,
+    generation: u32,
+) -> Result<Slot, Error> {
+    let chain = ChainWriter::new(pages, state.geometry, list, generation).finish()?;
+    Ok(slot_of(list, generation, chain))
+}
+
+fn slot_of(list: u32, generation: u32, chain: crate::index::chain::Chain) -> Slot {
+    Slot {
+        head: ListHead {
+            first: chain.first,
+            last: chain.last,
+            generation,
+            entries: chain.entries,
+            ..unused_slot().head
+        },
+        list,
+        reserved: 0,
+    }
+}
+
+impl Step {
+    /// Takes the step and answers how many pages became free.
+    pub fn take(
+        self,
+        pages: &impl Pages,
+        state: &mut IndexState,
+        vector: &mut VectorOf<'_>,
+    ) -> Result<u64, Error> {
+        let tree = state.tree.clone().ok_or_else(|| corrupted("tree without a directory"))?;
+        let freed = match self {
+            Self::TakeUp => take_up(pages, state, &tree, vector)?,
+            Self::Split(at) => split(pages, state, &tree, at, vector)?,
+            Self::Merge(at) => merge(pages, state, &tree, at, vector)?,
+            Self::Pack(at) => pack(pages, state, &tree, at)?,
+        };
+        state.refresh(pages)?;
+        state.read_tree(pages)?;
+        Ok(freed)
+    }
+}
+
+/// Entries on their way to lists, by slot.
+#[derive(Default)]
+struct Bundle {
+    rows: BTreeMap<usize, Vec<u8>>,
+    encoder: Encoder,
+}
+
+impl Bundle {
+    /// Adds a row version's entries for the lists it belongs to, but not for `without`. False if it belongs to none that can tell anything
+    /// of it: then it must be in the first list.
+    fn add(
+        &mut self,
+        state: &IndexState,
+        tree: &Tree,
+        vector: &[f32],
+        row: &Row<'_>,
+        without: Option<usize>,
+    ) -> Result<bool, Error> {
+        let tid = EntryTid::from_bytes(&row.tid);
+        let Some(scale) = self.encoder.rotate(state, vector)? else {
+            return Ok(false);
+        };
+        let Some((first, second)) = tree.assign(self.encoder.rotated(), scale) else {
+            return Ok(false);
+        };
+        let mut lists = [Some(first), second];
+        if without.is_some() {
+            // Its other entry is where it is: only that of the list that goes is written elsewhere.
+            lists = [lists.into_iter().flatten().find(|list| Some(*list) != without), None];
+        }
+        for list in lists.into_iter().flatten() {
+            let entry = self.encoder.row(state, &tree.centres[list], tid, row.signature);
+            if !read_row(entry)?.factors.error.is_finite() {
+                return Ok(false);
+            }
+            self.rows.entry(list).or_default().extend_from_slice(entry);
+        }
+        Ok(true)
+    }
+
+    /// Appends all to their lists.
+    fn write(self, pages: &impl Pages, state: &IndexState, tree: &Tree) -> Result<(), Error> {
+        for (list, rows) in self.rows {
+            append(pages, state, tree, list, &rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends entries to a list, a page in each change.
+fn append(
+    pages: &impl Pages,
+    state: &IndexState,
+    tree: &Tree,
+    number: usize,
+    rows: &[u8],
+) -> Result<(), Error> {
+    let mut slot = tree.slots[number];
+    let mut rows = rows.chunks_exact(state.geometry.row_bytes()).peekable();
+    slot.head.entries += rows.len() as u64;
+    while rows.peek().is_some() {
+        pages.pause();
+        let mut edit = pages.edit();
+        let last = edit.open(slot.head.last)?;
+        let page = edit.bytes_mut(last)?;
+        if !special(page)?.is_of(slot.list, slot.head.generation) {
+            return Err(corrupted(format!("page in list {} that is not of it", slot.list)));
+        }
+        while let Some(row) = rows.peek() {
+            if !state.geometry.append(edit.bytes_mut(last)?, row)? {
+                break;
+            }
+            rows.next();
+        }
+        if rows.peek().is_some() {
+            let (new, block) = edit.create()?;
+            init(edit.bytes_mut(new)?, Kind::List, slot.list, slot.head.generation);
+            let page = edit.bytes_mut(last)?;
+            let mut linked = special(page)?;
+            linked.next = block;
+            set_special(page, &linked);
+            slot.head.last = block;
+        }
+        // The count goes along with the last change.
+        if slot.head.last != tree.slots[number].head.last || rows.peek().is_none() {
+            tree.set_slot(&mut edit, number, &slot)?;
+        }
+        edit.commit()?;
+    }
+    Ok(())
+}
+
+/// Writes the entries of the first list's oldest pages to the tree, then cuts these pages off.
+fn take_up(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    tree: &Tree,
+    vector: &mut VectorOf<'_>,
+) -> Result<u64, Error> {
+    let list = *state.list();
+    let (mut bundle, mut unknown) = (Bundle::default(), Vec::new());
+    let (mut passed, mut block, mut taken) = (Vec::new(), list.first, 0);
+    while passed.len() < PAGES_A_STEP {
+        let (rows, _, next) = unpack(state, &pages.read(block)?, &list, 0)?;
+        if next == NO_BLOCK {
+            break; // where inserters append
+        }
+        for bytes in rows.chunks_exact(state.geometry.row_bytes()) {
+            let row = read_row(bytes)?;
+            let tid = EntryTid::from_bytes(&row.tid);
+            if !tid.is_live() {
+                continue;
+            }
+            pages.pause();
+            taken += 1;
+            let known = match vector(tid)? {
+                Some(vector) => bundle.add(state, tree, &vector, &row, None)?,
+                None => false,
+            };
+            if !known {
+                unknown.push(bytes.to_vec());
+            }
+        }
+        passed.push(block);
+        block = next;
+    }
+    for bytes in &unknown {
+        insert_unknown(pages, state, read_row(bytes)?)?;
+    }
+    bundle.write(pages, state, tree)?;
+    update_meta(pages, |meta| meta.rewriting = 1)?;
+    cut(pages, block, taken)?;
+    let mut freed = 0;
+    for block in passed.into_iter().filter(|&block| block != META_BLOCK) {
+        pages.pause();
+        free_page(pages, block)?;
+        freed += 1;
+    }
+    update_meta(pages, |meta| meta.rewriting = 0)?;
+    Ok(freed)
+}
+
+/// Makes `first` the first page of the first list. Block 0 then holds no entries of it any more.
+fn cut(pages: &impl Pages, first: u32, taken: u64) -> Result<(), Error> {
+    let mut edit = pages.edit();
+    let meta = edit.open(META_BLOCK)?;
+    let page = edit.bytes_mut(meta)?;
+    let mut body = Meta::read(page)?;
+    body.list.first = first;
+    body.list.entries = body.list.entries.saturating_sub(taken);
+    body.list.dead = 0;
+    init(page, Kind::Meta, 0, 0);
+    body.write(page);
+    edit.commit()
+}
+
+/// The live entries of a list in row form, each row version once.
+fn entries_of(pages: &impl Pages, state: &IndexState, slot: &Slot) -> Result<Vec<u8>, Error> {
+    let bytes = state.geometry.row_bytes();
+    let (mut rows, mut seen) = (Vec::new(), HashSet::new());
+    walk_list(pages, state, &slot.head, slot.list, &mut |entries| {
+        for row in entries.copy_rows(0).chunks_exact(bytes) {
+            let tid = EntryTid::from_bytes(&read_row(row)?.tid);
+            if tid.is_live() && seen.insert(tid) {
+                rows.extend_from_slice(row);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Takes numbers for lists that are about to be written aside: the first one's generation.
+fn begin(pages: &impl Pages, lists: u32) -> Result<Meta, Error> {
+    update_meta(pages, |meta| {
+        meta.rewriting = 1;
+        meta.generations += lists;
+        meta.lists += lists;
+    })
+}
+
+/// In one change: these slots are as they are told, and the version is another.
+fn swing(pages: &impl Pages, tree: &Tree, slots: &[(usize, Slot)]) -> Result<(), Error> {
+    let mut edit = pages.edit();
+    let mut open: Vec<(u32, usize)> = Vec::new();
+    for (number, slot) in slots {
+        let block = tree.directory_block(*number)?;
+        let page = match open.iter().find(|(known, _)| *known == block) {
+            Some((_, page)) => *page,
+            None => {
+                let page = edit.open(block)?;
+                open.push((block, page));
+                page
+            }
+        };
+        let place = number % crate::layout::directory::per_page();
+        crate::layout::directory::write(edit.bytes_mut(page)?, place, slot)?;
+    }
+    let meta = edit.open(META_BLOCK)?;
+    let page = edit.bytes_mut(meta)?;
+    let mut body = Meta::read(page)?;
+    body.version += 1;
+    body.write(page);
+    edit.commit()
+}
+
+/// Frees a list that nothing leads to any more.
+fn end(pages: &impl Pages, old: &Slot) -> Result<u64, Error> {
+    let freed = free_chain(pages, old.head.first, old.list, old.head.generation)?;
+    update_meta(pages, |meta| meta.rewriting = 0)?;
+    Ok(freed)
+}
+
+fn split(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    tree: &Tree,
+    at: usize,
+    vector: &mut VectorOf<'_>,
+) -> Result<u64, Error> {
+    let old = tree.slots[at];
+    let rows = entries_of(pages, state, &old)?;
+    let bytes = state.geometry.row_bytes();
+    let (mut points, mut known, mut encoder) = (Vec::new(), Vec::new(), Encoder::default());
+    let mut unknown = Vec::new();
+    for bytes in rows.chunks_exact(bytes) {
+        pages.pause();
+        let tid = EntryTid::from_bytes(&read_row(bytes)?.tid);
+        let scale = match vector(tid)? {
+            Some(vector) => encoder.rotate(state, &vector)?,
+            None => None,
+        };
+        if let Some(scale) = scale {
+            points.extend(encoder.rotated().iter().map(|element| element * scale));
+            known.push(bytes);
+        } else {
+            unknown.push(bytes);
+        }
+    }
+    let bits = state.quantizer.code_bits();
+    let found = kmeans(&points, bits, 2, SEED, None, &mut || pages.pause());
+    let centres: Vec<Centre> = (0..found.len())
+        .map(|number| Centre::new(found.get(number).to_vec()))
+        .collect();
+    let halves: Vec<&Centre> = centres.iter().collect();
+    let side = |point: &[f32]| crate::index::tree::assign(&halves, point, 1.0).map_or(0, |(at, _)| at);
+    let sides: Vec<usize> = points.chunks_exact(bits).map(side).collect();
+    let second = sides.iter().filter(|side| **side == 1).count() as u64;
+    let smaller = second.min(sides.len() as u64 - second);
+    if smaller < ENTRIES / TOO_SMALL {
+        // Vectors that are alike: to be tried again when there are twice as many.
+        let mut slot = old;
+        slot.head.centred = old.head.entries;
+        swing(pages, tree, &[(at, slot)])?;
+        return Ok(0);
+    }
+    for bytes in unknown {
+        insert_unknown(pages, state, read_row(bytes)?)?;
+    }
+    let meta = begin(pages, 2)?;
+    let mut lists = [1, 0].map(|back| {
+        let (list, generation) = (meta.lists - back, meta.generations - back);
+        ChainWriter::new(pages, state.geometry, list, generation)
+    });
+    for ((bytes, point), side) in known.iter().zip(points.chunks_exact(bits)).zip(&sides) {
+        let row = read_row(bytes)?;
+        let tid = EntryTid::from_bytes(&row.tid);
+        let entry = encoder.row_of(state, point, &centres[*side], tid, row.signature);
+        lists[*side].push(entry)?;
+    }
+    let mut tree = Tree::read(pages, &meta, bits)?.ok_or_else(|| corrupted("tree that is gone"))?;
+    let mut slots = vec![(at, unused_slot())];
+    let mut taken = vec![at];
+    for (writer, centre) in lists.into_iter().zip(centres) {
+        let (list, generation) = writer.owner();
+        let chain = writer.finish()?;
+        let number = tree.prepare_slot(pages, meta.tree_generation, centre, &taken)?;
+        taken.push(number);
+        slots.push((number, slot_of(list, generation, chain)));
+    }
+    swing(pages, &tree, &slots)?;
+    end(pages, &old)
+}
+
+fn merge(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    tree: &Arc<Tree>,
+    at: usize,
+    vector: &mut VectorOf<'_>,
+) -> Result<u64, Error> {
+    let old = tree.slots[at];
+    let rows = entries_of(pages, state, &old)?;
+    let (mut bundle, mut unknown) = (Bundle::default(), Vec::new());
+    for bytes in rows.chunks_exact(state.geometry.row_bytes()) {
+        pages.pause();
+        let row = read_row(bytes)?;
+        let known = match vector(EntryTid::from_bytes(&row.tid))? {
+            Some(vector) => bundle.add(state, tree, &vector, &row, Some(at))?,
+            None => false,
+        };
+        if !known {
+            unknown.push(bytes.to_vec());
+        }
+    }
+    for bytes in &unknown {
+        insert_unknown(pages, state, read_row(bytes)?)?;
+    }
+    bundle.write(pages, state, tree)?;
+    update_meta(pages, |meta| meta.rewriting = 1)?;
+    swing(pages, tree, &[(at, unused_slot())])?;
+    end(pages, &old)
+}
+
+fn pack(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    tree: &Tree,
+    at: usize,
+) -> Result<u64, Error> {
+    let old = tree.slots[at];
+    let rows = entries_of(pages, state, &old)?;
+    let meta = update_meta(pages, |meta| {
+        meta.rewriting = 1;
+        meta.generations += 1;
+    })?;
+    let mut writer = ChainWriter::new(pages, state.geometry, old.list, meta.generations);
+    for row in rows.chunks_exact(state.geometry.row_bytes()) {
+        writer.push(row)?;
+    }
+    let slot = slot_of(old.list, meta.generations, writer.finish()?);
+    swing(pages, tree, &[(at, slot)])?;
+    end(pages, &old)
+}
