@@ -1,6 +1,8 @@
 //! The index algorithm on pages in memory, against an obvious model: all vectors in a map.
 #![forbid(unsafe_code)]
 
+mod tree;
+
 use super::build::{Builder, Plan};
 use super::check::{Violation, check};
 use super::insert::{Encoder, insert};

@@ -1,0 +1,320 @@
+//! The tree: built at once, grown from a flat index, split, merged and packed; a search and an insert in every state; crashes.
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::index::vacuum::{Step, grow_tree, next_step};
+
+impl Model {
+    fn build_tree(&mut self, count: usize) {
+        let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
+        let sample: Vec<Vec<f32>> = rows.iter().map(|(_, vector)| vector.clone()).collect();
+        let plan = Plan::tree(&self.state, &sample, count as u64, None, &mut || ());
+        assert!(plan.lists() > 1);
+        let mut builder = Builder::new(&self.pages, self.state.clone(), plan, None);
+        for (tid, vector) in &rows {
+            builder.push(vector, *tid, u64::from(tid.block)).unwrap();
+        }
+        self.state = builder.finish().unwrap();
+    }
+
+    fn grow_tree(&mut self) -> Result<bool, Error> {
+        let rows = &self.rows;
+        grow_tree(&self.pages, &mut self.state, &mut |tid| Ok(rows.get(&tid).cloned()))
+    }
+
+    fn next_step(&mut self) -> Option<Step> {
+        next_step(&self.pages, &mut self.state).unwrap()
+    }
+
+    fn take(&mut self, step: Step) -> Result<u64, Error> {
+        let rows = &self.rows;
+        step.take(&self.pages, &mut self.state, &mut |tid| Ok(rows.get(&tid).cloned()))
+    }
+
+    fn lists(&self) -> usize {
+        self.state.tree.as_ref().map_or(0, |tree| tree.lists())
+    }
+
+    /// Every row has one or two entries and no entry is without a row.
+    fn check_tree(&mut self) {
+        let mut violations = Vec::new();
+        let mut found: BTreeMap<EntryTid, usize> = BTreeMap::new();
+        check(&self.pages, &mut self.state, &mut violations, &mut |tid| {
+            *found.entry(tid).or_default() += 1;
+        })
+        .unwrap();
+        assert_eq!(violations, []);
+        let rows: Vec<&EntryTid> = self.rows.keys().collect();
+        assert!(found.keys().collect::<Vec<_>>() == rows, "every row has an entry, every entry a row");
+    }
+
+    fn all_are_found(&mut self) {
+        let query = self.vector();
+        let truth = self.exact_where(&query, 10, |_| true);
+        assert_eq!(self.nearest(&query, 10, 4.0).0, truth);
+        let (all, _) = self.nearest(&query, self.rows.len() + 10, 1.0);
+        assert_eq!(all.len(), self.rows.len());
+    }
+}
+
+#[test]
+fn a_tree_built_at_once_finds_the_nearest() {
+    for metric in Metric::ALL {
+        for dimension in [8, 64, 200] {
+            let mut model = Model::new(dimension, metric);
+            model.build_tree(2000);
+            assert_eq!(model.lists(), 5);
+            model.check_tree();
+            model.all_are_found();
+            model.grow(100);
+            model.check_tree();
+            model.all_are_found();
+            assert_eq!(model.next_step(), None, "{metric:?} {dimension}");
+        }
+    }
+}
+
+#[test]
+fn fewer_lists_are_fewer_codes() {
+    let mut model = Model::new(64, Metric::Euclidean);
+    model.build_tree(4000);
+    let query = model.vector();
+    let scanned = |model: &Model, probes: f32| {
+        let effort = Effort { epsilon: 2.0, probes };
+        let mut search = Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
+        search.next(None).unwrap();
+        (search.stats.lists, search.stats.codes)
+    };
+    let (lists, few) = scanned(&model, 0.2);
+    let (all_lists, all) = scanned(&model, 1.0);
+    assert_eq!((lists, all_lists), (2, 10));
+    assert!(few * 3 < all && all <= 8000, "{few} of {all}");
+}
+
+#[test]
+fn k_rows_come_back_whatever_lists_are_chosen() {
+    let mut model = Model::new(32, Metric::Cosine);
+    model.build_tree(3000);
+    let query = model.vector();
+    let effort = Effort { epsilon: 2.0, probes: 0.1 };
+    for (share, k) in [(1, 10), (1, 2000), (50, 10), (1000, 3), (1000, 10)] {
+        let passes = |tid: EntryTid| (tid.block * 7 + u32::from(tid.offset)).is_multiple_of(share);
+        let there = model.rows.keys().filter(|tid| passes(**tid)).count();
+        let mut search = Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
+        let scorer = Scorer::new(Metric::Cosine, query.as_slice());
+        let mut found: Vec<f64> = Vec::new();
+        loop {
+            found.sort_by(f64::total_cmp);
+            let bar = (found.len() >= k).then(|| estimate_unit(Metric::Cosine, found[k - 1]));
+            let wave = search.next(bar).unwrap();
+            if wave.is_empty() {
+                break;
+            }
+            let passing = wave.iter().filter(|candidate| passes(candidate.tid));
+            found.extend(passing.map(|candidate| scorer.exact(&model.rows[&candidate.tid])));
+        }
+        assert!(found.len() >= k.min(there), "{} of {k}, one in {share}", found.len());
+    }
+}
+
+#[test]
+fn a_flat_index_becomes_a_tree_and_keeps_up() {
+    let mut model = Model::new(32, Metric::Cosine);
+    model.grow(4000);
+    let before = model.state.clone();
+    assert!(model.grow_tree().unwrap());
+    model.check_tree();
+    assert_eq!(model.lists(), 10);
+    let mut steps = 0;
+    while let Some(step) = model.next_step() {
+        // A search and an insert between any two steps, and a search by what was known before all of them.
+        model.take(step).unwrap();
+        model.check_tree();
+        model.all_are_found();
+        let now = std::mem::replace(&mut model.state, before.clone());
+        model.all_are_found();
+        model.grow(1);
+        model.state = now;
+        steps += 1;
+        assert!(steps < 1000);
+    }
+    assert!(steps > 1, "{steps} steps");
+    assert!(model.state.tree.as_ref().unwrap().entries() > 6000);
+    let quiet = model.pages.commits.get();
+    assert_eq!(model.maintain().steps, 0);
+    assert_eq!(model.pages.commits.get(), quiet, "a quiet index is not written");
+    // It doubles twice, and nine of ten go.
+    for _ in 0..2 {
+        let rows = model.rows.len();
+        model.grow(rows);
+        assert!(model.maintain().steps > 0);
+        model.check_tree();
+        model.all_are_found();
+    }
+    let lists = model.lists();
+    assert!(lists > 15, "{lists}");
+    model.thin_out_tree(90);
+    let done = model.maintain();
+    assert!(done.freed > 0, "{done:?}");
+    model.check_tree();
+    model.all_are_found();
+    assert!(model.lists() < lists / 2, "{} of {lists}", model.lists());
+    model.thin_out_tree(100);
+    model.maintain();
+    model.check_tree();
+    model.grow(500);
+    model.all_are_found();
+}
+
+impl Model {
+    fn thin_out_tree(&mut self, percent: u64) {
+        let dead: BTreeSet<EntryTid> = self
+            .rows
+            .keys()
+            .copied()
+            .filter(|_| self.random.next() % 100 < percent)
+            .collect();
+        self.rows.retain(|tid, _| !dead.contains(tid));
+        remove_dead(&self.pages, &mut self.state, &mut |tid| dead.contains(&tid)).unwrap();
+    }
+}
+
+#[test]
+fn a_crash_in_any_step_loses_nothing() {
+    // Of each kind of step, one is crashed at every commit.
+    let mut seen = BTreeSet::new();
+    let kinds = [
+        (0, "take up"),
+        (1, "split"),
+        (2, "merge"),
+        (3, "pack"),
+    ];
+    let kind = |step: Step| match step {
+        Step::TakeUp => 0,
+        Step::Split(_) => 1,
+        Step::Merge(_) => 2,
+        Step::Pack(_) => 3,
+    };
+    let start = || {
+        let mut model = Model::new(16, Metric::Euclidean);
+        model.grow(5000);
+        model
+    };
+    for (wanted, name) in kinds {
+        for crash_at in (0..).step_by(if wanted == 0 { 5 } else { 1 }) {
+            let mut model = start();
+            model.grow_tree().unwrap();
+            let mut found = None;
+            for round in 0.. {
+                match model.next_step() {
+                    Some(step) if kind(step) == wanted => {
+                        found = Some(step);
+                        break;
+                    }
+                    Some(step) => drop(model.take(step).unwrap()),
+                    None if round > 2000 => break,
+                    None if wanted == 1 => model.grow(6000),
+                    None => model.thin_out_tree(if wanted == 2 { 95 } else { 40 }),
+                }
+            }
+            let step = found.unwrap_or_else(|| panic!("no step to {name}"));
+            seen.insert(kind(step));
+            model.pages.commits_left.set(crash_at);
+            let crashed = model.take(step);
+            model.pages.crash();
+            model.state = IndexState::read(&model.pages).unwrap();
+            model.check_tree();
+            model.all_are_found();
+            model.maintain();
+            model.check_tree();
+            model.all_are_found();
+            if crashed.is_ok() {
+                assert!(crash_at > 2, "{name} takes steps");
+                break;
+            }
+        }
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+#[test]
+fn a_crash_while_it_becomes_a_tree_loses_nothing() {
+    for crash_at in (0..).step_by(3) {
+        let mut model = Model::new(16, Metric::Cosine);
+        model.grow(1500);
+        model.pages.commits_left.set(crash_at);
+        let grown = model.grow_tree();
+        model.pages.crash();
+        model.state = IndexState::read(&model.pages).unwrap();
+        model.check_tree();
+        model.maintain();
+        model.check_tree();
+        model.all_are_found();
+        if grown.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn equal_vectors_are_not_split_for_ever() {
+    let mut model = Model::new(16, Metric::Cosine);
+    model.grow(1000);
+    model.grow_tree().unwrap();
+    let same = model.vector();
+    let mut encoder = Encoder::default();
+    for _ in 0..4000 {
+        let (tid, _) = model.new_row();
+        model.rows.insert(tid, same.clone());
+        insert(&model.pages, &mut model.state, &mut encoder, &same, tid, 0).unwrap();
+    }
+    model.maintain();
+    model.check_tree();
+    assert_eq!(model.next_step(), None);
+}
+
+#[test]
+fn a_tree_learns_how_many_lists_it_takes() {
+    let mut model = Model::new(48, Metric::Cosine);
+    model.build_tree(8000);
+    let queries: Vec<(EntryTid, Vec<f32>)> = model
+        .rows
+        .iter()
+        .step_by(200)
+        .map(|(tid, vector)| (*tid, vector.clone()))
+        .collect();
+    let rows = model.rows.clone();
+    learn(&model.pages, &mut model.state, &queries, &mut |scorer, tids| {
+        let key = |tid: &EntryTid| rows.get(tid).map(|vector| scorer.exact(vector));
+        Ok(tids.iter().map(key).collect())
+    })
+    .unwrap();
+    let (mut before, metric) = (Effort { epsilon: 0.0, probes: 0.0 }, model.state.metric);
+    for (goal, k) in [(0.5, 10), (0.9, 10), (0.99, 10), (0.99, 100), (0.999, 100)] {
+        let effort = model.state.effort(k, goal);
+        assert!(effort.epsilon >= before.epsilon && effort.probes >= before.probes);
+        before = effort;
+        let (mut hits, mut wanted) = (0, 0);
+        for _ in 0..20 {
+            let query = model.vector();
+            let truth = model.exact_where(&query, k, |_| true);
+            let scorer = Scorer::new(metric, query.as_slice());
+            let mut search = Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
+            let mut best: Vec<(f64, EntryTid)> = Vec::new();
+            loop {
+                let bar = (best.len() == k).then(|| estimate_unit(metric, best[k - 1].0));
+                let wave = search.next(bar).unwrap();
+                if wave.is_empty() {
+                    break;
+                }
+                best.extend(wave.iter().map(|found| (scorer.exact(&model.rows[&found.tid]), found.tid)));
+                best.sort_by(|a, b| a.0.total_cmp(&b.0));
+                best.truncate(k);
+            }
+            hits += best.iter().filter(|(_, tid)| truth.contains(tid)).count();
+            wanted += k;
+        }
+        let recall = hits as f32 / wanted as f32;
+        assert!(recall >= goal - 0.02, "{recall} for {goal} at {k}: {effort:?}");
+    }
+}
