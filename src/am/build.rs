@@ -4,13 +4,15 @@
 use super::source::Source;
 use super::{entry_tid, new_meta, signature_of};
 use crate::error::Error;
-use crate::index::build::Builder;
+use crate::index::build::{Builder, Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, TREE_ROWS};
 use crate::index::learn::{self, learn};
+use crate::index::pages::Pages;
 use crate::index::state::IndexState;
 use crate::index::vacuum::{CENTRE_SAMPLE, LEAST_CENTRED, Mean};
 use crate::layout::entry::EntryTid;
 use crate::pg::index_am::Built;
 use crate::pg::index_build::{IndexBuild, report_rows};
+use crate::pg::memory::maintenance_work_mem;
 use crate::pg::parallel;
 use crate::storage::{self, PgPages};
 use std::ffi::CStr;
@@ -18,12 +20,14 @@ use std::ffi::CStr;
 /// As pg_stat_progress_create_index names them.
 pub const PHASES: &[&CStr] = &[
     c"sampling rows",
+    c"choosing lists",
     c"encoding rows",
     c"learning what recall takes",
 ];
 const SAMPLING: usize = 0;
-const ENCODING: usize = 1;
-const LEARNING: usize = 2;
+const CHOOSING: usize = 1;
+const ENCODING: usize = 2;
+const LEARNING: usize = 3;
 
 /// Fewer rows in the sample than this are not worth other threads.
 const LEAST_PARALLEL: usize = 2048;
@@ -44,20 +48,30 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     let state = IndexState::read(&pages)?;
 
     build.begin_phase(SAMPLING);
-    let sample = sample(build)?;
-    let mut mean = Mean::new(&state);
-    if sample.len() as u64 >= LEAST_CENTRED {
-        sample.iter().for_each(|(_, vector)| mean.add(vector));
-    }
-    let centre = mean.centre();
-
-    build.begin_phase(ENCODING);
+    let sample = sample(build, CENTRE_SAMPLE as usize)?;
     let workers = if sample.len() >= LEAST_PARALLEL {
         parallel::workers()?
     } else {
         None
     };
-    let mut builder = Builder::new(&pages, state, centre, workers.as_ref());
+    let rows = build.expected_rows();
+    let plan = if rows >= TREE_ROWS {
+        let wanted = most_sampled(&state, rows / ROWS_PER_LIST * SAMPLE_PER_LIST);
+        let large = self::sample(build, wanted)?;
+        build.begin_phase(CHOOSING);
+        let vectors: Vec<Vec<f32>> = large.into_iter().map(|(_, vector)| vector).collect();
+        let mut pause = || pages.pause();
+        Plan::tree(&state, &vectors, rows, workers.as_ref(), &mut pause)
+    } else {
+        let mut mean = Mean::new(&state);
+        if sample.len() as u64 >= LEAST_CENTRED {
+            sample.iter().for_each(|(_, vector)| mean.add(vector));
+        }
+        Plan::flat(mean.centre())
+    };
+
+    build.begin_phase(ENCODING);
+    let mut builder = Builder::new(&pages, state, plan, workers.as_ref());
     let (mut entries, mut scratch) = (0u64, Vec::new());
     let rows = build.scan(&mut |tid, row| {
         let Some(key) = row.key else {
@@ -89,9 +103,15 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     })
 }
 
-fn sample(build: &mut IndexBuild) -> Result<Vec<Sampled>, Error> {
+/// As many rows of the sample as half of maintenance_work_mem takes, in the two forms they are held in.
+fn most_sampled(state: &IndexState, wanted: u64) -> usize {
+    let bytes = 2 * state.quantizer.code_bits() * size_of::<f32>();
+    let most = (maintenance_work_mem() / 2 / bytes).max(CENTRE_SAMPLE as usize);
+    usize::try_from(wanted).unwrap_or(most).min(most)
+}
+
+fn sample(build: &mut IndexBuild, wanted: usize) -> Result<Vec<Sampled>, Error> {
     let mut sample: Vec<Sampled> = Vec::new();
-    let wanted = CENTRE_SAMPLE as usize;
     let mut scratch = Vec::new();
     build.sample(wanted, &mut |tid, row| {
         let Some(key) = row.key.filter(|_| sample.len() < wanted) else {

@@ -5,9 +5,11 @@ use super::entry_tid;
 use crate::error::Error;
 use crate::index::check::{self, Census, Violation};
 use crate::index::pages::Pages;
+use crate::index::search::Effort;
 use crate::index::state::IndexState;
 use crate::layout::entry::EntryTid;
-use crate::layout::meta::GOALS;
+use crate::layout::meta::{GOALS, NEIGHBOURS};
+use crate::layout::page::Kind;
 use crate::pg::access;
 use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{Snapshot, Tid};
@@ -129,8 +131,8 @@ pub struct Inspection {
     pub centred: bool,
     /// Entries when recall was learned; 0 if it was not.
     pub learned: u64,
-    /// For each recall goal of [`GOALS`], standard deviations of an estimate by which a bound lies below it.
-    pub epsilon: [f32; GOALS.len()],
+    /// For each recall goal of [`GOALS`], what finding the ten nearest takes.
+    pub efforts: [Effort; GOALS.len()],
     /// Bytes on disk.
     pub bytes: u64,
 }
@@ -141,18 +143,17 @@ pub fn inspect(oid: Oid) -> Result<Inspection, Error> {
     let pages = PgPages::new(&index);
     let mut state = IndexState::read(&pages)?;
     let census = check::check(&pages, &mut state, &mut Vec::new(), &mut |_| {})?;
-    let per_page = state.geometry.capacity(crate::layout::page::Kind::List);
-    let per_page = per_page.blocks * crate::kernel::BLOCK_ENTRIES + per_page.rows;
+    let per_page = state.geometry.capacity(Kind::List).entries();
     Ok(Inspection {
-        form: "flat",
+        form: if state.tree.is_some() { "tree" } else { "flat" },
         dimension: state.meta.dimension as usize,
         metric: state.metric.name(),
-        lists: 1,
+        lists: census.lists,
         code_bits: state.quantizer.code_bits(),
         room: census.list_pages * per_page as u64,
         centred: !state.centre.is_zero(),
         learned: state.meta.learned,
-        epsilon: GOALS.map(|goal| state.epsilon(goal)),
+        efforts: GOALS.map(|goal| state.effort(NEIGHBOURS[0], goal)),
         bytes: u64::from(pages.blocks()) * crate::layout::PAGE as u64,
         census,
     })

@@ -39,9 +39,9 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         recall: f64,
     ) -> Result<Self, Error> {
         let state = storage::state(pages)?;
-        let (metric, epsilon) = (state.metric, state.epsilon(recall as f32));
+        let (metric, effort) = (state.metric, state.effort(k, recall as f32));
         Ok(Self {
-            search: Search::new(pages, state, query, k, epsilon)?,
+            search: Search::new(pages, state, query, k, effort)?,
             metric,
             wave: Vec::new(),
         })

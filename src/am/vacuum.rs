@@ -50,7 +50,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
 }
 
 fn must_learn(state: &IndexState) -> bool {
-    let (entries, learned) = (state.list().entries, state.meta.learned);
+    let (entries, learned) = (state.rows(), state.meta.learned);
     entries >= learn::LEAST_ENTRIES
         && (entries >= learned.saturating_mul(LEARN_AGAIN) || entries <= learned / LEARN_AGAIN)
 }
@@ -61,7 +61,8 @@ fn queries(
     state: &IndexState,
     source: &mut Source<'_>,
 ) -> Result<Vec<(EntryTid, Vec<f32>)>, Error> {
-    let step = (state.list().entries / learn::QUERIES as u64).max(1);
+    // Of a tree a row has two entries: some are met twice, and taken once.
+    let step = (2 * state.rows() / learn::QUERIES as u64).max(1);
     let (mut chosen, mut number) = (Vec::new(), 0);
     walk_entries(pages, state, &mut |entries| {
         for at in 0..entries.len() {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::am::check;
+use crate::index::search::Effort;
 use crate::layout::meta::GOALS;
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::Regclass;
@@ -28,11 +29,12 @@ fn conifer_inspect(index: Regclass) -> JsonbOut {
     let census = found.census;
     let entries = census.packed + census.rows;
     let fill = entries as f64 / found.room.max(1) as f64;
-    let epsilon: Map<String, Value> = GOALS
-        .iter()
-        .zip(found.epsilon)
-        .map(|(goal, epsilon)| (goal.to_string(), json!(epsilon)))
-        .collect();
+    let by_recall = |of: fn(&Effort) -> f32| -> Map<String, Value> {
+        let pairs = GOALS.iter().zip(&found.efforts);
+        pairs
+            .map(|(goal, effort)| (goal.to_string(), json!(of(effort))))
+            .collect()
+    };
     let text = json!({
         "form": found.form,
         "dimension": found.dimension,
@@ -46,11 +48,12 @@ fn conifer_inspect(index: Regclass) -> JsonbOut {
         "row_entries": census.rows,
         "fill": (fill * 1000.0).round() / 1000.0,
         "list_pages": census.list_pages,
-        "centre_pages": census.centre_pages,
+        "other_pages": census.other_pages,
         "free_pages": census.free_pages,
         "bytes": found.bytes,
         "learned_at_entries": found.learned,
-        "epsilon_by_recall": epsilon,
+        "epsilon_by_recall": by_recall(|effort| effort.epsilon),
+        "probes_by_recall": by_recall(|effort| effort.probes),
     });
     JsonbOut::from_text(&text.to_string())
 }

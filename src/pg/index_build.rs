@@ -14,6 +14,8 @@ pub struct IndexBuild {
     pub heap: Relation,
     pub index: Relation,
     info: *mut pg_sys::IndexInfo,
+    /// Rows on a page, by the last sample.
+    rows_per_page: f64,
 }
 
 /// What is done with a row: `each(place, row)`.
@@ -42,6 +44,7 @@ impl IndexBuild {
                 heap: Relation::borrowed(heap),
                 index: Relation::borrowed(index),
                 info,
+                rows_per_page: 0.0,
             }
         }
     }
@@ -55,7 +58,17 @@ impl IndexBuild {
             (*info).ii_Concurrent = true;
             info
         };
-        IndexBuild { heap, index, info }
+        IndexBuild {
+            heap,
+            index,
+            info,
+            rows_per_page: 0.0,
+        }
+    }
+
+    /// Rows that belong in the index, estimated from the last sample.
+    pub fn expected_rows(&self) -> u64 {
+        (self.rows_per_page * f64::from(self.heap.blocks())) as u64
     }
 
     /// Tells pg_stat_progress_create_index which of the method's phases begins, from 0.
@@ -116,6 +129,7 @@ impl IndexBuild {
         let none = std::ptr::null_mut();
         self.scan_range(false, 0, RUN_PAGES.min(blocks), none, &mut count);
         let per_run = taken.max(1);
+        self.rows_per_page = taken as f64 / f64::from(RUN_PAGES.min(blocks).max(1));
         let runs = u32::try_from(wanted.div_ceil(per_run)).unwrap_or(u32::MAX);
         let rest = blocks.saturating_sub(RUN_PAGES);
         let stride = f64::from(rest) / f64::from(runs.max(1));

@@ -11,6 +11,13 @@ pub fn work_mem() -> usize {
     usize::try_from(kilobytes).unwrap_or(0) * 1024
 }
 
+/// `maintenance_work_mem` in bytes.
+pub fn maintenance_work_mem() -> usize {
+    // SAFETY: a setting, read on the backend's only thread.
+    let kilobytes = unsafe { pg_sys::maintenance_work_mem };
+    usize::try_from(kilobytes).unwrap_or(0) * 1024
+}
+
 /// Calls `forget(argument)` when the context is reset or deleted, which happens on errors too.
 ///
 /// # Safety

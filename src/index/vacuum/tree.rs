@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use super::rewrite::unpack;
-use super::{VectorOf, is_thin, update_meta, walk_list};
+use super::{VectorOf, count, is_thin, update_meta, walk_list};
 use crate::error::Error;
 use crate::index::build::{Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, write_tree};
 use crate::index::chain::{ChainWriter, free_chain, free_page};
@@ -108,8 +108,8 @@ pub fn grow_tree(
     state: &mut IndexState,
     vector: &mut VectorOf<'_>,
 ) -> Result<bool, Error> {
-    let rows = state.list().entries;
-    let sample = sample(pages, state, rows / ROWS_PER_LIST * SAMPLE_PER_LIST, vector)?;
+    let rows = count(pages, state)?.live;
+    let sample = sample(pages, state, rows, rows / ROWS_PER_LIST * SAMPLE_PER_LIST, vector)?;
     let plan = Plan::tree(state, &sample, rows, None, &mut || pages.pause());
     drop(sample);
     if plan.lists() < 2 {
@@ -143,14 +143,15 @@ pub fn grow_tree(
     Ok(true)
 }
 
-/// Vectors of so many entries of the first list, evenly spread over it.
+/// Vectors of so many of the first list's rows, evenly spread over it.
 fn sample(
     pages: &impl Pages,
     state: &IndexState,
+    rows: u64,
     wanted: u64,
     vector: &mut VectorOf<'_>,
 ) -> Result<Vec<Vec<f32>>, Error> {
-    let step = (state.list().entries / wanted.max(1)).max(1);
+    let step = (rows / wanted.max(1)).max(1);
     let (mut tids, mut number) = (Vec::new(), 0);
     walk_list(pages, state, state.list(), 0, &mut |entries| {
         for at in 0..entries.len() {
