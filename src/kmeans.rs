@@ -98,7 +98,10 @@ pub fn kmeans(
     let mut nearest = vec![0; count];
     let step = (STEP / wanted).max(1);
     for _ in 0..ROUNDS {
-        for (points, nearest) in points.chunks(step * dimension).zip(nearest.chunks_mut(step)) {
+        for (points, nearest) in points
+            .chunks(step * dimension)
+            .zip(nearest.chunks_mut(step))
+        {
             pause();
             let one = |(point, nearest): (&[f32], &mut u32)| *nearest = centroids.nearest(point);
             match workers {
@@ -188,7 +191,12 @@ mod tests {
             .collect();
         (0..each)
             .flat_map(|_| centres.clone())
-            .flat_map(|centre| centre.into_iter().map(|element| element + float()).collect::<Vec<_>>())
+            .flat_map(|centre| {
+                centre
+                    .into_iter()
+                    .map(|element| element + float())
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
@@ -218,7 +226,10 @@ mod tests {
     #[test]
     fn threads_and_seeds() {
         let points = clusters(7, 30, 32);
-        let workers = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let workers = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap();
         let alone = kmeans(&points, 32, 9, 3, None, &mut || ());
         let together = kmeans(&points, 32, 9, 3, Some(&workers), &mut || ());
         assert_eq!(alone.elements, together.elements);

@@ -24,7 +24,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "index",
         &[
-            "error", "vector", "metric", "kernel", "kmeans", "quantizer", "layout",
+            "error",
+            "vector",
+            "metric",
+            "kernel",
+            "kmeans",
+            "quantizer",
+            "layout",
         ],
     ),
     ("pg", &["error", "vector", "record"]),

@@ -65,7 +65,10 @@ pub fn check(
         for slot in tree.used().map(|at| tree.slots[at]) {
             let last = look.list(&slot.head, slot.list, each)?;
             if last != slot.head.last {
-                look.say(last, format!("list {} ends here, not at {}", slot.list, slot.head.last));
+                look.say(
+                    last,
+                    format!("list {} ends here, not at {}", slot.list, slot.head.last),
+                );
             }
         }
     }
@@ -112,7 +115,10 @@ impl<P: Pages> Look<'_, P> {
             last = block;
             if !self.reached.insert(block) && block != 0 {
                 drop(page);
-                self.say(block, format!("list {list} comes to a page that is reached already"));
+                self.say(
+                    block,
+                    format!("list {list} comes to a page that is reached already"),
+                );
                 break;
             }
             let told = match list_page(self.state, &page, list, head.generation) {
@@ -152,7 +158,10 @@ impl<P: Pages> Look<'_, P> {
             self.pages.pause();
             let head = special(&self.pages.read(next)?)?;
             if !self.reached.insert(next) || head.kind()? != kind || !head.is_of(0, generation) {
-                self.say(next, format!("it is in a chain of kind {kind:?} but not of it"));
+                self.say(
+                    next,
+                    format!("it is in a chain of kind {kind:?} but not of it"),
+                );
                 break;
             }
             self.census.other_pages += 1;

@@ -44,13 +44,23 @@ impl IndexState {
         let (epsilon, probes) = if self.meta.learned > 0 {
             (&self.meta.epsilon, &self.meta.probes)
         } else {
-            (&[BY_THEORY; NEIGHBOURS.len()], &[UNKNOWN_PROBES; NEIGHBOURS.len()])
+            (
+                &[BY_THEORY; NEIGHBOURS.len()],
+                &[UNKNOWN_PROBES; NEIGHBOURS.len()],
+            )
         };
         let beyond = (k as f32 / NEIGHBOURS[1] as f32).max(1.0).sqrt();
         Effort {
-            epsilon: between(k, epsilon.each_ref().map(|known| quantile(known, recall, 0.5))),
-            probes: (beyond * between(k, probes.each_ref().map(|known| quantile(known, recall, 0.1))))
-                .clamp(0.0, 1.0),
+            epsilon: between(
+                k,
+                epsilon.each_ref().map(|known| quantile(known, recall, 0.5)),
+            ),
+            probes: (beyond
+                * between(
+                    k,
+                    probes.each_ref().map(|known| quantile(known, recall, 0.1)),
+                ))
+            .clamp(0.0, 1.0),
         }
     }
 }
@@ -141,13 +151,12 @@ pub fn learn(
     }
     let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
     let share = if lists > 0 { SHARED_OUT } else { 1.0 };
-    let epsilon = needs.each_mut().map(|needs| {
-        goals(&mut needs.epsilon, share).map(|epsilon| (epsilon + MARGIN).min(WIDE))
-    });
+    let epsilon = needs
+        .each_mut()
+        .map(|needs| goals(&mut needs.epsilon, share).map(|epsilon| (epsilon + MARGIN).min(WIDE)));
     let probes = needs.each_mut().map(|needs| {
-        goals(&mut needs.probes, share).map(|rank| {
-            ((rank + 1.0) * MORE_LISTS / lists.max(1) as f32).min(1.0)
-        })
+        goals(&mut needs.probes, share)
+            .map(|rank| ((rank + 1.0) * MORE_LISTS / lists.max(1) as f32).min(1.0))
     });
     let rows = state.rows();
     update_meta(pages, |meta| {

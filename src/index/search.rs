@@ -15,9 +15,9 @@ use super::state::{IndexState, read_meta};
 use super::topk::TopK;
 use crate::error::Error;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
+use crate::layout::corrupted;
 use crate::layout::entry::{Entries, EntryTid, read_row};
 use crate::layout::meta::ListHead;
-use crate::layout::corrupted;
 use crate::quantizer::{Centre, QueryCode};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -259,8 +259,13 @@ impl<'p, P: Pages> Search<'p, P> {
             let (head, list) = (tree.slots[slot].head, tree.slots[slot].list);
             if !self.scan(kept, &tree.centres[slot], &head, list, rank as u32)? {
                 self.state.read_tree(self.pages)?;
-                let now = self.state.tree.as_ref().and_then(|tree| tree.slots.get(slot));
-                if now.is_some_and(|now| now.list == list && now.head.generation == head.generation) {
+                let now = self
+                    .state
+                    .tree
+                    .as_ref()
+                    .and_then(|tree| tree.slots.get(slot));
+                if now.is_some_and(|now| now.list == list && now.head.generation == head.generation)
+                {
                     return Err(corrupted(format!("page in list {list} that is not of it")));
                 }
                 self.state.refresh(self.pages)?;
@@ -284,14 +289,16 @@ impl<'p, P: Pages> Search<'p, P> {
         self.code.prepare(&self.rotated, centre, metric, epsilon);
         kept.widen = (LEAST_UPPER / epsilon).max(1.0);
         kept.rank = rank;
-        let (state, kernels, code, stats) = (&self.state, self.kernels, &self.code, &mut self.stats);
+        let (state, kernels, code, stats) =
+            (&self.state, self.kernels, &self.code, &mut self.stats);
         let generation = head.generation;
-        self.pages.walk(head.first, list, generation, &mut |_, page| {
-            let entries = Entries::of(state.geometry, page)?;
-            stats.pages += 1;
-            stats.codes += entries.len() as u64;
-            kept.scan(state, kernels, code, &entries)
-        })
+        self.pages
+            .walk(head.first, list, generation, &mut |_, page| {
+                let entries = Entries::of(state.geometry, page)?;
+                stats.pages += 1;
+                stats.codes += entries.len() as u64;
+                kept.scan(state, kernels, code, &entries)
+            })
     }
 
     /// Takes over what a pass kept, but for what was handed out before.

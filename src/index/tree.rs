@@ -60,7 +60,9 @@ impl Tree {
         let centres = elements.chunks_exact(bits).take(slots.len());
         Ok(Some(Self {
             version: meta.version,
-            centres: centres.map(|elements| Centre::new(elements.to_vec())).collect(),
+            centres: centres
+                .map(|elements| Centre::new(elements.to_vec()))
+                .collect(),
             slots,
             directory,
             centroids,
@@ -135,7 +137,8 @@ impl Tree {
         centroid: Centre,
         taken: &[usize],
     ) -> Result<usize, Error> {
-        let free = (0..self.slots.len()).find(|at| !self.slots[*at].is_used() && !taken.contains(at));
+        let free =
+            (0..self.slots.len()).find(|at| !self.slots[*at].is_used() && !taken.contains(at));
         let number = free.unwrap_or(self.slots.len());
         self.write_centroid(pages, generation, number, centroid.rotated())?;
         if free.is_none() {
@@ -215,11 +218,7 @@ pub fn unused_slot() -> Slot {
 
 /// Of these centres the nearest to a vector, and by SOAR's loss a second (Sun et al., "SOAR: Improved Indexing for Approximate
 /// Nearest Neighbor Search", NeurIPS 2023): ‖x − c‖² + λ · ⟨x − c, r⟩² / ‖r‖², r being the residual of the first.
-pub fn assign(
-    centres: &[&Centre],
-    rotated: &[f32],
-    scale: f32,
-) -> Option<(usize, Option<usize>)> {
+pub fn assign(centres: &[&Centre], rotated: &[f32], scale: f32) -> Option<(usize, Option<usize>)> {
     let dot = kernels().dot;
     // ‖x − c‖² − ‖x‖²
     let mut keys: Vec<(f32, usize)> = centres
@@ -247,8 +246,14 @@ pub fn assign(
     let along = scale * dot(rotated, &residual);
     let loss = |&(key, number): &(f32, usize)| {
         let parallel = along - dot(centres[number].rotated(), &residual);
-        (key + PARALLEL_PENALTY * parallel * parallel / squares, number)
+        (
+            key + PARALLEL_PENALTY * parallel * parallel / squares,
+            number,
+        )
     };
-    let second = keys[1..].iter().map(loss).min_by(|a, b| a.0.total_cmp(&b.0));
+    let second = keys[1..]
+        .iter()
+        .map(loss)
+        .min_by(|a, b| a.0.total_cmp(&b.0));
     Some((first, second.map(|(_, number)| number)))
 }

@@ -17,7 +17,9 @@ pub fn write(page: &mut [u8], from: usize, elements: &[f32]) -> Result<(), Error
     let mut head = special(page)?;
     let end = from + elements.len();
     if from > usize::from(head.rows) || end > per_page() {
-        return Err(corrupted(format!("elements {from} to {end} of a centre page")));
+        return Err(corrupted(format!(
+            "elements {from} to {end} of a centre page"
+        )));
     }
     for (at, element) in elements.iter().enumerate() {
         let at = start + (from + at) * size_of::<f32>();

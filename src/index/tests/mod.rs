@@ -448,7 +448,8 @@ fn damage_is_told_and_never_a_panic() {
         let bit = 1 << (random.next() % 8);
         model.pages.with_page(block, |page| page[at] ^= bit);
         let outcome = IndexState::read(&model.pages).and_then(|state| {
-            let mut search = Search::new(&model.pages, state, &query, 10, Effort::of_all_lists(2.0))?;
+            let mut search =
+                Search::new(&model.pages, state, &query, 10, Effort::of_all_lists(2.0))?;
             search.next(None).map(<[_]>::len)
         });
         match outcome {

@@ -19,7 +19,9 @@ impl Model {
 
     fn grow_tree(&mut self) -> Result<bool, Error> {
         let rows = &self.rows;
-        grow_tree(&self.pages, &mut self.state, &mut |tid| Ok(rows.get(&tid).cloned()))
+        grow_tree(&self.pages, &mut self.state, &mut |tid| {
+            Ok(rows.get(&tid).cloned())
+        })
     }
 
     fn next_step(&mut self) -> Option<Step> {
@@ -28,7 +30,9 @@ impl Model {
 
     fn take(&mut self, step: Step) -> Result<u64, Error> {
         let rows = &self.rows;
-        step.take(&self.pages, &mut self.state, &mut |tid| Ok(rows.get(&tid).cloned()))
+        step.take(&self.pages, &mut self.state, &mut |tid| {
+            Ok(rows.get(&tid).cloned())
+        })
     }
 
     fn lists(&self) -> usize {
@@ -45,7 +49,10 @@ impl Model {
         .unwrap();
         assert_eq!(violations, []);
         let rows: Vec<&EntryTid> = self.rows.keys().collect();
-        assert!(found.keys().collect::<Vec<_>>() == rows, "every row has an entry, every entry a row");
+        assert!(
+            found.keys().collect::<Vec<_>>() == rows,
+            "every row has an entry, every entry a row"
+        );
     }
 
     fn all_are_found(&mut self) {
@@ -80,8 +87,12 @@ fn fewer_lists_are_fewer_codes() {
     model.build_tree(4000);
     let query = model.vector();
     let scanned = |model: &Model, probes: f32| {
-        let effort = Effort { epsilon: 2.0, probes };
-        let mut search = Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
+        let effort = Effort {
+            epsilon: 2.0,
+            probes,
+        };
+        let mut search =
+            Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
         search.next(None).unwrap();
         (search.stats.lists, search.stats.codes)
     };
@@ -96,7 +107,10 @@ fn k_rows_come_back_whatever_lists_are_chosen() {
     let mut model = Model::new(32, Metric::Cosine);
     model.build_tree(3000);
     let query = model.vector();
-    let effort = Effort { epsilon: 2.0, probes: 0.1 };
+    let effort = Effort {
+        epsilon: 2.0,
+        probes: 0.1,
+    };
     for (share, k) in [(1, 10), (1, 2000), (50, 10), (1000, 3), (1000, 10)] {
         let passes = |tid: EntryTid| (tid.block * 7 + u32::from(tid.offset)).is_multiple_of(share);
         let there = model.rows.keys().filter(|tid| passes(**tid)).count();
@@ -113,7 +127,11 @@ fn k_rows_come_back_whatever_lists_are_chosen() {
             let passing = wave.iter().filter(|candidate| passes(candidate.tid));
             found.extend(passing.map(|candidate| scorer.exact(&model.rows[&candidate.tid])));
         }
-        assert!(found.len() >= k.min(there), "{} of {k}, one in {share}", found.len());
+        assert!(
+            found.len() >= k.min(there),
+            "{} of {k}, one in {share}",
+            found.len()
+        );
     }
 }
 
@@ -142,7 +160,11 @@ fn a_flat_index_becomes_a_tree_and_keeps_up() {
     assert!(model.state.tree.as_ref().unwrap().entries() > 6000);
     let quiet = model.pages.commits.get();
     assert_eq!(model.maintain().steps, 0);
-    assert_eq!(model.pages.commits.get(), quiet, "a quiet index is not written");
+    assert_eq!(
+        model.pages.commits.get(),
+        quiet,
+        "a quiet index is not written"
+    );
     // It doubles twice, and nine of ten go.
     for _ in 0..2 {
         let rows = model.rows.len();
@@ -183,12 +205,7 @@ impl Model {
 fn a_crash_in_any_step_loses_nothing() {
     // Of each kind of step, one is crashed at every commit.
     let mut seen = BTreeSet::new();
-    let kinds = [
-        (0, "take up"),
-        (1, "split"),
-        (2, "merge"),
-        (3, "pack"),
-    ];
+    let kinds = [(0, "take up"), (1, "split"), (2, "merge"), (3, "pack")];
     let kind = |step: Step| match step {
         Step::TakeUp => 0,
         Step::Split(_) => 1,
@@ -284,10 +301,15 @@ fn a_tree_learns_how_many_lists_it_takes() {
         .map(|(tid, vector)| (*tid, vector.clone()))
         .collect();
     let rows = model.rows.clone();
-    learn(&model.pages, &mut model.state, &queries, &mut |scorer, tids| {
-        let key = |tid: &EntryTid| rows.get(tid).map(|vector| scorer.exact(vector));
-        Ok(tids.iter().map(key).collect())
-    })
+    learn(
+        &model.pages,
+        &mut model.state,
+        &queries,
+        &mut |scorer, tids| {
+            let key = |tid: &EntryTid| rows.get(tid).map(|vector| scorer.exact(vector));
+            Ok(tids.iter().map(key).collect())
+        },
+    )
     .unwrap();
     let metric = model.state.metric;
     let efforts = [0.5, 0.9, 0.99, 0.999, 0.9999].map(|goal| model.state.effort(10, goal));
@@ -299,7 +321,8 @@ fn a_tree_learns_how_many_lists_it_takes() {
             let query = model.vector();
             let truth = model.exact_where(&query, k, |_| true);
             let scorer = Scorer::new(metric, query.as_slice());
-            let mut search = Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
+            let mut search =
+                Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
             let mut best: Vec<(f64, EntryTid)> = Vec::new();
             loop {
                 let bar = (best.len() == k).then(|| estimate_unit(metric, best[k - 1].0));
@@ -307,7 +330,10 @@ fn a_tree_learns_how_many_lists_it_takes() {
                 if wave.is_empty() {
                     break;
                 }
-                best.extend(wave.iter().map(|found| (scorer.exact(&model.rows[&found.tid]), found.tid)));
+                best.extend(
+                    wave.iter()
+                        .map(|found| (scorer.exact(&model.rows[&found.tid]), found.tid)),
+                );
                 best.sort_by(|a, b| a.0.total_cmp(&b.0));
                 best.truncate(k);
             }
@@ -315,6 +341,9 @@ fn a_tree_learns_how_many_lists_it_takes() {
             wanted += k;
         }
         let recall = hits as f32 / wanted as f32;
-        assert!(recall >= goal - 0.02, "{recall} for {goal} at {k}: {effort:?}");
+        assert!(
+            recall >= goal - 0.02,
+            "{recall} for {goal} at {k}: {effort:?}"
+        );
     }
 }

@@ -201,4 +201,3 @@ fn mean(
     }
     Ok(mean.centre())
 }
-

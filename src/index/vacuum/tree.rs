@@ -109,7 +109,13 @@ pub fn grow_tree(
     vector: &mut VectorOf<'_>,
 ) -> Result<bool, Error> {
     let rows = count(pages, state)?.live;
-    let sample = sample(pages, state, rows, rows / ROWS_PER_LIST * SAMPLE_PER_LIST, vector)?;
+    let sample = sample(
+        pages,
+        state,
+        rows,
+        rows / ROWS_PER_LIST * SAMPLE_PER_LIST,
+        vector,
+    )?;
     let plan = Plan::tree(state, &sample, rows, None, &mut || pages.pause());
     drop(sample);
     if plan.lists() < 2 {
@@ -205,7 +211,10 @@ impl Step {
         state: &mut IndexState,
         vector: &mut VectorOf<'_>,
     ) -> Result<u64, Error> {
-        let tree = state.tree.clone().ok_or_else(|| corrupted("tree without a directory"))?;
+        let tree = state
+            .tree
+            .clone()
+            .ok_or_else(|| corrupted("tree without a directory"))?;
         let freed = match self {
             Self::TakeUp => take_up(pages, state, &tree, vector)?,
             Self::Split(at) => split(pages, state, &tree, at, vector)?,
@@ -246,10 +255,18 @@ impl Bundle {
         let mut lists = [Some(first), second];
         if without.is_some() {
             // Its other entry is where it is: only that of the list that goes is written elsewhere.
-            lists = [lists.into_iter().flatten().find(|list| Some(*list) != without), None];
+            lists = [
+                lists
+                    .into_iter()
+                    .flatten()
+                    .find(|list| Some(*list) != without),
+                None,
+            ];
         }
         for list in lists.into_iter().flatten() {
-            let entry = self.encoder.row(state, &tree.centres[list], tid, row.signature);
+            let entry = self
+                .encoder
+                .row(state, &tree.centres[list], tid, row.signature);
             if !read_row(entry)?.factors.error.is_finite() {
                 return Ok(false);
             }
@@ -284,7 +301,10 @@ fn append(
         let last = edit.open(slot.head.last)?;
         let page = edit.bytes_mut(last)?;
         if !special(page)?.is_of(slot.list, slot.head.generation) {
-            return Err(corrupted(format!("page in list {} that is not of it", slot.list)));
+            return Err(corrupted(format!(
+                "page in list {} that is not of it",
+                slot.list
+            )));
         }
         while let Some(row) = rows.peek() {
             if !state.geometry.append(edit.bytes_mut(last)?, row)? {
@@ -294,7 +314,12 @@ fn append(
         }
         if rows.peek().is_some() {
             let (new, block) = edit.create()?;
-            init(edit.bytes_mut(new)?, Kind::List, slot.list, slot.head.generation);
+            init(
+                edit.bytes_mut(new)?,
+                Kind::List,
+                slot.list,
+                slot.head.generation,
+            );
             let page = edit.bytes_mut(last)?;
             let mut linked = special(page)?;
             linked.next = block;
@@ -463,7 +488,8 @@ fn split(
         .map(|number| Centre::new(found.get(number).to_vec()))
         .collect();
     let halves: Vec<&Centre> = centres.iter().collect();
-    let side = |point: &[f32]| crate::index::tree::assign(&halves, point, 1.0).map_or(0, |(at, _)| at);
+    let side =
+        |point: &[f32]| crate::index::tree::assign(&halves, point, 1.0).map_or(0, |(at, _)| at);
     let sides: Vec<usize> = points.chunks_exact(bits).map(side).collect();
     let second = sides.iter().filter(|side| **side == 1).count() as u64;
     let smaller = second.min(sides.len() as u64 - second);
@@ -532,12 +558,7 @@ fn merge(
     end(pages, &old)
 }
 
-fn pack(
-    pages: &impl Pages,
-    state: &mut IndexState,
-    tree: &Tree,
-    at: usize,
-) -> Result<u64, Error> {
+fn pack(pages: &impl Pages, state: &mut IndexState, tree: &Tree, at: usize) -> Result<u64, Error> {
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
     let meta = update_meta(pages, |meta| {
