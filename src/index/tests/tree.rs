@@ -201,6 +201,33 @@ impl Model {
     }
 }
 
+/// Each VACUUM is of another process, which may remember the tree as it was long ago.
+#[test]
+fn a_vacuum_that_remembers_an_old_tree_looks_again() {
+    let mut model = Model::new(16, Metric::Cosine);
+    model.grow(3000);
+    model.grow_tree().unwrap();
+    let old = model.state.clone();
+    model.maintain();
+    for round in 0..4 {
+        model.grow(2500);
+        model.state = old.clone();
+        model.maintain();
+        model.check_tree();
+        model.all_are_found();
+        if round % 2 == 1 {
+            model.state = old.clone();
+            model.thin_out_tree(if round == 1 { 90 } else { 30 });
+            model.state = old.clone();
+            model.maintain();
+            model.check_tree();
+            let tree = model.state.tree.clone().unwrap();
+            let dead: u64 = tree.used().map(|at| tree.slots[at].head.dead).sum();
+            assert!(dead * 3 < tree.entries(), "{dead} dead entries left");
+        }
+    }
+}
+
 #[test]
 fn a_crash_in_any_step_loses_nothing() {
     // Of each kind of step, one is crashed at every commit.

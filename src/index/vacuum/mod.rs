@@ -72,6 +72,8 @@ pub fn maintain(
     vector: &mut VectorOf<'_>,
 ) -> Result<Maintenance, Error> {
     state.refresh(pages)?;
+    // What is remembered of a tree may be old: its version tells of new lists, not of entries and pages.
+    state.read_tree(pages)?;
     let mut done = Maintenance::default();
     if state.meta.rewriting != 0 {
         done.freed += free_strays(pages, state)?;

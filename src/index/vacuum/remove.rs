@@ -32,6 +32,7 @@ pub fn remove_dead(
     is_dead: &mut dyn FnMut(EntryTid) -> bool,
 ) -> Result<Removal, Error> {
     state.refresh(pages)?;
+    state.read_tree(pages)?; // as maintenance does, and for the same reason
     // Of each list by number and generation; pages of others are what a crash left behind.
     let mut counts = HashMap::from([((0, state.list().generation), Count::default())]);
     if let Some(tree) = &state.tree {

@@ -300,10 +300,11 @@ fn append(
         let mut edit = pages.edit();
         let last = edit.open(slot.head.last)?;
         let page = edit.bytes_mut(last)?;
-        if !special(page)?.is_of(slot.list, slot.head.generation) {
+        let head = special(page)?;
+        if !head.is_of(slot.list, slot.head.generation) || head.next != NO_BLOCK {
             return Err(corrupted(format!(
-                "page in list {} that is not of it",
-                slot.list
+                "page {} is not the last of list {}",
+                slot.head.last, slot.list
             )));
         }
         while let Some(row) = rows.peek() {
