@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::kernel::kernels;
+use crate::random::next;
 use rayon::prelude::*;
 
 /// Rounds of assignment and mean. Later ones move little.
@@ -48,15 +49,6 @@ impl Centroids {
     #[must_use]
     pub fn get(&self, number: usize) -> &[f32] {
         &self.elements[number * self.dimension..][..self.dimension]
-    }
-
-    /// Writes for each centroid c half of ‖x − c‖² − ‖x‖² to `keys`: in the order of distances.
-    pub fn keys(&self, vector: &[f32], keys: &mut Vec<f32>) {
-        let dot = kernels().dot;
-        keys.clear();
-        let centroids = self.elements.chunks_exact(self.dimension);
-        let pairs = centroids.zip(&self.half_norms);
-        keys.extend(pairs.map(|(centroid, half_norm)| half_norm - dot(vector, centroid)));
     }
 
     /// The number of the nearest, 0 if there are none.
@@ -169,15 +161,6 @@ fn choose(count: usize, wanted: usize, random: &mut u64) -> Vec<usize> {
     chosen.into_iter().collect()
 }
 
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *state;
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,13 +190,11 @@ mod tests {
         for seed in 0..6 {
             let found = kmeans(&points, 64, 5, seed, None, &mut || pauses += 1);
             assert_eq!(found.len(), 5);
-            let mut keys = Vec::new();
             let spread: f32 = points
                 .chunks_exact(64)
                 .map(|point| {
-                    found.keys(point, &mut keys);
-                    let norm: f32 = point.iter().map(|element| element * element).sum();
-                    2.0 * keys.iter().copied().fold(f32::INFINITY, f32::min) + norm
+                    let nearest = found.get(found.nearest(point) as usize);
+                    (kernels().l2_squared)(point, nearest)
                 })
                 .sum();
             best = best.min(spread / 200.0);

@@ -11,6 +11,7 @@ pub mod kmeans;
 pub mod layout;
 pub mod metric;
 pub mod quantizer;
+pub mod random;
 pub mod record;
 pub mod vector;
 

@@ -13,8 +13,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vector", &["error"]),
     ("kernel", &["error"]),
     ("metric", &["error", "kernel", "vector"]),
-    ("kmeans", &["kernel"]),
-    ("quantizer", &["error", "vector", "kernel", "metric"]),
+    ("random", &[]),
+    ("kmeans", &["kernel", "random"]),
+    (
+        "quantizer",
+        &["error", "vector", "kernel", "metric", "random"],
+    ),
     ("record", &["error", "vector", "metric"]),
     ("filter", &["error", "record"]),
     (

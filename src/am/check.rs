@@ -129,7 +129,7 @@ pub struct Inspection {
     pub room: u64,
     /// Whether codes are relative to a centre of the rows.
     pub centred: bool,
-    /// Entries when recall was learned; 0 if it was not.
+    /// Rows when recall was learned; 0 if it was not.
     pub learned: u64,
     /// For each recall goal of [`GOALS`], what finding the ten nearest takes.
     pub efforts: [Effort; GOALS.len()],

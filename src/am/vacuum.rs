@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
 use crate::index::state::IndexState;
-use crate::index::vacuum::{self, maintain, walk_entries};
+use crate::index::vacuum::{self, maintain, some_rows};
 use crate::layout::entry::EntryTid;
 use crate::pg::heap::Tid;
 use crate::pg::index_vacuum::IndexVacuum;
@@ -61,21 +61,8 @@ fn queries(
     state: &IndexState,
     source: &mut Source<'_>,
 ) -> Result<Vec<(EntryTid, Vec<f32>)>, Error> {
-    // Of a tree a row has two entries: some are met twice, and taken once.
-    let step = (2 * state.rows() / learn::QUERIES as u64).max(1);
-    let (mut chosen, mut number) = (Vec::new(), 0);
-    walk_entries(pages, state, &mut |entries| {
-        for at in 0..entries.len() {
-            let tid = entries.tid(at);
-            if tid.is_live() {
-                number += 1;
-                if number % step == 0 && chosen.len() < learn::QUERIES {
-                    chosen.push(tid);
-                }
-            }
-        }
-        Ok(())
-    })?;
+    let wanted = learn::QUERIES as u64;
+    let chosen = some_rows(pages, state, state.entries(), wanted)?;
     let mut queries = Vec::with_capacity(chosen.len());
     for tid in chosen {
         pages.pause();

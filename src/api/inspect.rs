@@ -51,7 +51,7 @@ fn conifer_inspect(index: Regclass) -> JsonbOut {
         "other_pages": census.other_pages,
         "free_pages": census.free_pages,
         "bytes": found.bytes,
-        "learned_at_entries": found.learned,
+        "learned_at_rows": found.learned,
         "epsilon_by_recall": by_recall(|effort| effort.epsilon),
         "probes_by_recall": by_recall(|effort| effort.probes),
     });

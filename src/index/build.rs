@@ -9,7 +9,7 @@ use super::chain::{ChainWriter, write_centre, write_elements};
 use super::insert::Encoder;
 use super::pages::{Edit, Pages};
 use super::state::IndexState;
-use super::tree::{assign, unused_slot};
+use super::tree::{assign, slot_of};
 use super::vacuum::{Mean, update_meta};
 use crate::error::Error;
 use crate::kmeans::kmeans;
@@ -206,36 +206,16 @@ impl<'p, P: Pages> Builder<'p, P> {
         let centre = write_centre(self.pages, &self.state.centre, generation)?;
         let writer = self.writer.take().unwrap_or_else(|| self.inbox());
         let chain = writer.finish()?;
+        let centred = !self.state.centre.is_zero();
         let list = ListHead {
-            first: chain.first,
-            last: chain.last,
             centre,
-            generation,
-            entries: chain.entries,
-            dead: 0,
-            centred: if self.state.centre.is_zero() {
-                0
-            } else {
-                chain.entries
-            },
+            centred: if centred { chain.entries } else { 0 },
+            ..chain.head(generation)
         };
         let mut slots = Vec::with_capacity(self.writers.len());
         for writer in std::mem::take(&mut self.writers) {
             let (list, generation) = writer.owner();
-            let chain = writer.finish()?;
-            let head = ListHead {
-                first: chain.first,
-                last: chain.last,
-                generation,
-                entries: chain.entries,
-                centred: chain.entries,
-                ..unused_slot().head
-            };
-            slots.push(Slot {
-                head,
-                list,
-                reserved: 0,
-            });
+            slots.push(slot_of(list, writer.finish()?.head(generation)));
         }
         let tree = if slots.is_empty() {
             None

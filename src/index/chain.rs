@@ -4,6 +4,7 @@
 use super::pages::{Edit, Pages};
 use crate::error::Error;
 use crate::layout::entry::Geometry;
+use crate::layout::meta::ListHead;
 use crate::layout::page::{Kind, init, set_special, special};
 use crate::layout::{NO_BLOCK, PAGE, centre};
 use crate::quantizer::Centre;
@@ -17,6 +18,22 @@ pub struct Chain {
     pub last: u32,
     /// Entries in it.
     pub entries: u64,
+}
+
+impl Chain {
+    /// The head of a list of this chain, without removed entries.
+    #[must_use]
+    pub fn head(&self, generation: u32) -> ListHead {
+        ListHead {
+            first: self.first,
+            last: self.last,
+            centre: NO_BLOCK,
+            generation,
+            entries: self.entries,
+            dead: 0,
+            centred: 0,
+        }
+    }
 }
 
 /// Writes a list's entries to new pages. Nobody can come upon them before the chain is named on the meta page.
@@ -157,10 +174,23 @@ pub fn free_chain(
 
 /// Makes a page a free one.
 pub fn free_page(pages: &impl Pages, block: u32) -> Result<(), Error> {
+    free_page_if(pages, block, |_| Ok(true))?;
+    Ok(())
+}
+
+/// Makes a page a free one if it is to be, asked under its lock; whether it was.
+pub fn free_page_if(
+    pages: &impl Pages,
+    block: u32,
+    is_to_be: impl FnOnce(&[u8]) -> Result<bool, Error>,
+) -> Result<bool, Error> {
     let mut edit = pages.edit();
     let page = edit.open(block)?;
+    if !is_to_be(edit.bytes(page))? {
+        return Ok(false);
+    }
     init(edit.bytes_mut(page)?, Kind::Free, 0, 0);
     edit.commit()?;
     pages.recycle(block);
-    Ok(())
+    Ok(true)
 }

@@ -48,20 +48,6 @@ impl Encoder {
         Ok(Centre::scale(&self.rotated, state.metric))
     }
 
-    /// The entry of a vector that is rotated, and scaled, already.
-    pub fn row_of(
-        &mut self,
-        state: &IndexState,
-        rotated: &[f32],
-        centre: &Centre,
-        tid: EntryTid,
-        signature: u64,
-    ) -> &[u8] {
-        self.rotated.clear();
-        self.rotated.extend_from_slice(rotated);
-        self.row(state, centre, tid, signature)
-    }
-
     /// The vector taken up, rotated.
     #[must_use]
     pub fn rotated(&self) -> &[f32] {

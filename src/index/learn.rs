@@ -115,7 +115,7 @@ struct Neighbour {
 }
 
 /// What neighbours of one number needed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Needs {
     epsilon: Vec<f32>,
     /// Lists.
@@ -143,11 +143,7 @@ pub fn learn(
         return Ok(());
     }
     if needs[1].epsilon.is_empty() {
-        needs[1] = std::mem::take(&mut needs[0]);
-        needs[0] = Needs {
-            epsilon: needs[1].epsilon.clone(),
-            probes: needs[1].probes.clone(),
-        };
+        needs[1] = needs[0].clone();
     }
     let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
     let share = if lists > 0 { SHARED_OUT } else { 1.0 };

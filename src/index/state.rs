@@ -49,11 +49,7 @@ impl IndexState {
 
     /// Looks at the meta page again, and at the centre if that is another now.
     pub fn refresh(&mut self, pages: &impl Pages) -> Result<(), Error> {
-        let generation = self.meta.list.generation;
-        self.meta = read_meta(pages)?;
-        if self.meta.list.generation != generation {
-            self.read_centre(pages)?;
-        }
+        self.read_meta(pages)?;
         let known = self.tree.as_ref().map(|tree| tree.version);
         let is = (self.meta.directory != NO_BLOCK).then_some(self.meta.version);
         if known != is {
@@ -62,9 +58,19 @@ impl IndexState {
         Ok(())
     }
 
+    /// The meta page again, and with it the centre its list has now: never one without the other.
+    fn read_meta(&mut self, pages: &impl Pages) -> Result<(), Error> {
+        let generation = self.meta.list.generation;
+        self.meta = read_meta(pages)?;
+        if self.meta.list.generation != generation {
+            self.read_centre(pages)?;
+        }
+        Ok(())
+    }
+
     /// Reads the tree again, whether the meta page says that it has changed or not.
     pub fn read_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
-        self.meta = read_meta(pages)?;
+        self.read_meta(pages)?;
         self.tree = Tree::read(pages, &self.meta, self.quantizer.code_bits())?.map(Arc::new);
         Ok(())
     }
@@ -73,6 +79,13 @@ impl IndexState {
     #[must_use]
     pub fn rows(&self) -> u64 {
         let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries() / 2);
+        self.list().entries + in_lists
+    }
+
+    /// Entries, likewise: of a tree two for most rows.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries());
         self.list().entries + in_lists
     }
 

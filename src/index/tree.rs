@@ -5,12 +5,12 @@
 //! there.
 #![forbid(unsafe_code)]
 
-use super::chain::append_page;
+use super::chain::{Chain, append_page};
 use super::pages::{Edit, Pages};
 use crate::error::Error;
 use crate::kernel::kernels;
 use crate::layout::directory::{self, Slot};
-use crate::layout::meta::Meta;
+use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, init};
 use crate::layout::{NO_BLOCK, PAGE, centre, corrupted};
 use crate::metric::Metric;
@@ -198,22 +198,25 @@ impl Tree {
     }
 }
 
+/// The slot of a list.
+#[must_use]
+pub fn slot_of(list: u32, head: ListHead) -> Slot {
+    Slot {
+        head,
+        list,
+        reserved: 0,
+    }
+}
+
 /// What an unused slot holds.
 #[must_use]
 pub fn unused_slot() -> Slot {
-    Slot {
-        head: crate::layout::meta::ListHead {
-            first: NO_BLOCK,
-            last: NO_BLOCK,
-            centre: NO_BLOCK,
-            generation: 0,
-            entries: 0,
-            dead: 0,
-            centred: 0,
-        },
-        list: 0,
-        reserved: 0,
-    }
+    let nowhere = Chain {
+        first: NO_BLOCK,
+        last: NO_BLOCK,
+        entries: 0,
+    };
+    slot_of(0, nowhere.head(0))
 }
 
 /// Of these centres the nearest to a vector, and by SOAR's loss a second (Sun et al., "SOAR: Improved Indexing for Approximate

@@ -127,7 +127,7 @@ impl<'r> PageReader<'r> {
         }
     }
 
-    /// Has the processor fetch the beginning of a page that will be read soon, if it is known where it is.
+    /// Has the processor fetch a page that will be read next, if it is known where it is.
     #[inline]
     pub fn prefetch(&self, block: u32) {
         self.source.prefetch(block);

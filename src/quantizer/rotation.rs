@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use crate::kernel::kernels;
+use crate::random;
 use std::f32::consts::FRAC_1_SQRT_2;
 
 const ROUNDS: usize = 4;
@@ -51,7 +52,7 @@ impl Quantizer {
             };
             let scale = turn / (span as f32).sqrt();
             for word in 0..code_bits / GRANULE {
-                let bits = split_mix(&mut state);
+                let bits = random::next(&mut state);
                 for bit in 0..GRANULE {
                     let inside = covered.contains(&(word * GRANULE + bit));
                     let size = if inside { scale } else { turn };
@@ -126,13 +127,4 @@ fn turn(vector: &mut [f32]) {
     for (a, b) in first.iter_mut().zip(second) {
         (*a, *b) = (*a + *b, *a - *b);
     }
-}
-
-/// SplitMix64.
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *state;
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }

@@ -159,6 +159,9 @@ impl CustomScan for TopKScan {
         if explain.analyze() {
             if self.found.passes > 0 {
                 explain.number(c"Recall Goal", guc::recall());
+                if self.found.lists > 0 {
+                    explain.count(c"Lists Visited", self.found.lists);
+                }
                 explain.count(c"Codes Scanned", self.found.codes);
                 explain.count(c"Index Pages Read", self.found.pages);
                 explain.count(c"Rows Reranked", self.found.candidates);
@@ -266,6 +269,7 @@ impl TopKScan {
         self.found.codes += stats.codes;
         self.found.candidates += stats.candidates;
         self.found.passes += stats.passes;
+        self.found.lists = stats.lists;
         Ok(Some(kept))
     }
 

@@ -145,6 +145,26 @@ impl Model {
         .unwrap()
     }
 
+    /// Learns from every so many-th row.
+    fn learn(&mut self, step: usize) {
+        let rows = &self.rows;
+        let queries: Vec<(EntryTid, Vec<f32>)> = rows
+            .iter()
+            .step_by(step)
+            .map(|(tid, vector)| (*tid, vector.clone()))
+            .collect();
+        learn(
+            &self.pages,
+            &mut self.state,
+            &queries,
+            &mut |scorer, tids| {
+                let key = |tid: &EntryTid| rows.get(tid).map(|vector| scorer.exact(vector));
+                Ok(tids.iter().map(key).collect())
+            },
+        )
+        .unwrap();
+    }
+
     /// The nearest rows by the index, and how many rows were looked at.
     fn nearest(&self, query: &[f32], k: usize, epsilon: f32) -> (Vec<EntryTid>, u64) {
         self.nearest_where(query, k, epsilon, |_| true)
@@ -355,6 +375,11 @@ fn a_search_under_way_survives_a_rewrite() {
     }
     let now = std::mem::replace(&mut model.state, before.clone());
     assert_eq!(model.nearest(&query, 10, 4.0).0, truth);
+    // What reads the tree anew takes the list's new centre along.
+    let mut anew = before.clone();
+    anew.read_tree(&model.pages).unwrap();
+    assert_eq!(anew.meta, now.meta);
+    assert_eq!(anew.centre.rotated(), now.centre.rotated());
     // An inserter that knew it too.
     model.grow(1);
     model.state = now;
@@ -394,25 +419,7 @@ fn what_is_learned_keeps_the_goal_with_less_work() {
     let mut model = Model::new(128, Metric::Cosine);
     model.build(3000, true);
     let theory = model.state.effort(10, 0.99).epsilon;
-    let queries: Vec<(EntryTid, Vec<f32>)> = model
-        .rows
-        .iter()
-        .step_by(80)
-        .map(|(tid, vector)| (*tid, vector.clone()))
-        .collect();
-    let rows = model.rows.clone();
-    learn(
-        &model.pages,
-        &mut model.state,
-        &queries,
-        &mut |scorer, tids| {
-            Ok(tids
-                .iter()
-                .map(|tid| rows.get(tid).map(|vector| scorer.exact(vector)))
-                .collect())
-        },
-    )
-    .unwrap();
+    model.learn(80);
     for goal in [0.9, 0.99] {
         let epsilon = model.state.effort(10, goal).epsilon;
         let (recall, _) = model.recall(40, 10, epsilon);

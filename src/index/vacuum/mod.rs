@@ -27,7 +27,7 @@ pub use rewrite::{CENTRE_SAMPLE, rewrite};
 pub use tree::{Step, grow_tree, next_step};
 
 use super::build::TREE_ROWS;
-use super::chain::free_page;
+use super::chain::free_page_if;
 use super::pages::{Edit, Pages};
 use super::state::IndexState;
 use crate::error::Error;
@@ -84,7 +84,9 @@ pub fn maintain(
             done.steps += u64::from(grow_tree(pages, state, vector)?);
         }
     }
-    while let Some(step) = next_step(pages, state)? {
+    // What is appended from now on is the next VACUUM's: or inserters, and entries put back, would keep this one busy for ever.
+    let until = state.list().last;
+    while let Some(step) = next_step(pages, state, until)? {
         done.freed += step.take(pages, state, vector)?;
         done.steps += 1;
         done.counted = false;
@@ -170,6 +172,28 @@ pub fn walk_entries(
     Ok(())
 }
 
+/// The places of `wanted` of the index's `entries`, spread evenly over it, or some fewer.
+pub fn some_rows(
+    pages: &impl Pages,
+    state: &IndexState,
+    entries: u64,
+    wanted: u64,
+) -> Result<Vec<EntryTid>, Error> {
+    let step = entries.div_ceil(wanted.max(1)).max(1);
+    let (mut chosen, mut number) = (Vec::new(), 0);
+    walk_entries(pages, state, &mut |entries| {
+        let tids = (0..entries.len()).map(|number| entries.tid(number));
+        for tid in tids.filter(|tid| tid.is_live()) {
+            number += 1;
+            if number % step == 0 {
+                chosen.push(tid);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(chosen)
+}
+
 fn walk_list(
     pages: &impl Pages,
     state: &IndexState,
@@ -203,18 +227,19 @@ pub fn update_meta(pages: &impl Pages, change: impl FnOnce(&mut Meta)) -> Result
 /// Frees pages that a crash left behind: of no list and generation in use, or never written.
 fn free_strays(pages: &impl Pages, state: &IndexState) -> Result<u64, Error> {
     let owners = owners(state);
+    let is_stray = |page: &[u8]| {
+        if is_new(page) {
+            return Ok(true);
+        }
+        let head = special(page)?;
+        Ok(head.kind()? != Kind::Free && !owners.contains(&(head.list, head.generation)))
+    };
     let mut freed = 0;
     for block in 1..pages.blocks() {
         pages.pause();
-        let stray = {
-            let page = pages.read(block)?;
-            is_new(&page) || {
-                let head = special(&page)?;
-                head.kind()? != Kind::Free && !owners.contains(&(head.list, head.generation))
-            }
-        };
-        if stray {
-            free_page(pages, block)?;
+        let stray = is_stray(&pages.read(block)?)?;
+        // Asked again under the exclusive lock: an inserter may have taken a page that was never written.
+        if stray && free_page_if(pages, block, is_stray)? {
             freed += 1;
         }
     }

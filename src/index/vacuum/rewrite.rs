@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::mean::Mean;
-use super::{VectorOf, update_meta, walk_entries};
+use super::{VectorOf, some_rows, update_meta};
 use crate::error::Error;
 use crate::index::chain::{ChainWriter, free_chain, free_page, write_centre};
 use crate::index::insert::Encoder;
@@ -70,13 +70,9 @@ pub fn rewrite(
     };
     let chain = copy.writer.finish()?;
     let list = ListHead {
-        first: chain.first,
-        last: chain.last,
         centre,
-        generation,
-        entries: chain.entries,
-        dead: 0,
         centred: if recentre { chain.entries } else { old.centred },
+        ..chain.head(generation)
     };
     swing(edit, last, block, list)?;
     if block != META_BLOCK {
@@ -178,20 +174,7 @@ fn mean(
     state: &IndexState,
     vector: &mut VectorOf<'_>,
 ) -> Result<Centre, Error> {
-    let step = (state.list().entries / CENTRE_SAMPLE).max(1);
-    let (mut chosen, mut number) = (Vec::new(), 0);
-    walk_entries(pages, state, &mut |entries| {
-        for at in 0..entries.len() {
-            let tid = entries.tid(at);
-            if tid.is_live() {
-                if number % step == 0 {
-                    chosen.push(tid);
-                }
-                number += 1;
-            }
-        }
-        Ok(())
-    })?;
+    let chosen = some_rows(pages, state, state.list().entries, CENTRE_SAMPLE)?;
     let mut mean = Mean::new(state);
     for tid in chosen {
         pages.pause();

@@ -14,14 +14,14 @@
 #![forbid(unsafe_code)]
 
 use super::rewrite::unpack;
-use super::{VectorOf, count, is_thin, update_meta, walk_list};
+use super::{VectorOf, count, is_thin, some_rows, update_meta, walk_list};
 use crate::error::Error;
 use crate::index::build::{Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, write_tree};
 use crate::index::chain::{ChainWriter, free_chain, free_page};
 use crate::index::insert::{Encoder, insert_unknown};
 use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
-use crate::index::tree::{Tree, unused_slot};
+use crate::index::tree::{Tree, assign, slot_of, unused_slot};
 use crate::kmeans::kmeans;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
@@ -42,14 +42,16 @@ const TOO_SMALL: u64 = 8;
 const TAKE_UP_PAGES: u64 = 16;
 /// Pages taken up in one step.
 const PAGES_A_STEP: usize = 32;
+/// Vectors of a sample that lists are chosen by, in bytes; they are held twice meanwhile.
+const SAMPLE_BYTES: usize = 32 << 20;
 /// Seed of splits.
 const SEED: u64 = 0x5b11;
 
 /// One step of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write entries of the first list to the others.
-    TakeUp,
+    /// Write entries of the first list's pages before this one to the other lists.
+    TakeUp(u32),
     /// Make two lists of the one in this slot.
     Split(usize),
     /// Write the entries of the list in this slot to others.
@@ -58,28 +60,34 @@ pub enum Step {
     Pack(usize),
 }
 
-/// The next step that is worth it; none of a flat index.
-pub fn next_step(pages: &impl Pages, state: &mut IndexState) -> Result<Option<Step>, Error> {
+/// The next step that is worth it; none of a flat index. Pages of the first list from `until` on are left to the next VACUUM.
+pub fn next_step(
+    pages: &impl Pages,
+    state: &mut IndexState,
+    until: u32,
+) -> Result<Option<Step>, Error> {
     let Some(tree) = state.tree.clone() else {
         return Ok(None);
     };
-    if has_pages(pages, state.list(), TAKE_UP_PAGES)? {
-        return Ok(Some(Step::TakeUp));
-    }
     let lists = tree.lists();
-    let step = tree.used().find_map(|at| {
-        let head = tree.slots[at].head;
-        if head.entries > ENTRIES * TOO_LARGE && !is_hopeless(&head) {
-            Some(Step::Split(at))
-        } else if head.entries < ENTRIES / TOO_SMALL && lists > 1 {
+    let head = |at: usize| tree.slots[at].head;
+    // First of all, so that no list becomes much larger than it should be while entries are taken up.
+    let large = |at: &usize| head(*at).entries > ENTRIES * TOO_LARGE && !is_hopeless(&head(*at));
+    if let Some(at) = tree.used().find(large) {
+        return Ok(Some(Step::Split(at)));
+    }
+    if has_pages(pages, state.list(), until, TAKE_UP_PAGES)? {
+        return Ok(Some(Step::TakeUp(until)));
+    }
+    Ok(tree.used().find_map(|at| {
+        if head(at).entries < ENTRIES / TOO_SMALL && lists > 1 {
             Some(Step::Merge(at))
-        } else if is_thin(&head) {
+        } else if is_thin(&head(at)) {
             Some(Step::Pack(at))
         } else {
             None
         }
-    });
-    Ok(step)
+    }))
 }
 
 /// A list of equal vectors cannot be split: `centred` tells that it was tried at this size.
@@ -87,10 +95,10 @@ fn is_hopeless(head: &ListHead) -> bool {
     head.centred > 0 && head.entries < head.centred.saturating_mul(2)
 }
 
-/// Whether the first list has more pages than so many.
-fn has_pages(pages: &impl Pages, list: &ListHead, most: u64) -> Result<bool, Error> {
+/// Whether the first list has so many pages before `until`.
+fn has_pages(pages: &impl Pages, list: &ListHead, until: u32, wanted: u64) -> Result<bool, Error> {
     let (mut block, mut passed) = (list.first, 0);
-    while block != NO_BLOCK && passed <= most {
+    while block != NO_BLOCK && block != until && passed < wanted {
         pages.pause();
         let head = special(&pages.read(block)?)?;
         if !head.is_of(0, list.generation) {
@@ -99,7 +107,7 @@ fn has_pages(pages: &impl Pages, list: &ListHead, most: u64) -> Result<bool, Err
         passed += 1;
         block = head.next;
     }
-    Ok(passed > most)
+    Ok(passed == wanted)
 }
 
 /// Makes a tree of a flat index, its lists empty yet. False if its vectors do not allow it.
@@ -109,13 +117,13 @@ pub fn grow_tree(
     vector: &mut VectorOf<'_>,
 ) -> Result<bool, Error> {
     let rows = count(pages, state)?.live;
-    let sample = sample(
-        pages,
-        state,
-        rows,
-        rows / ROWS_PER_LIST * SAMPLE_PER_LIST,
-        vector,
-    )?;
+    let bytes = state.quantizer.code_bits() * size_of::<f32>();
+    let wanted = (rows / ROWS_PER_LIST * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
+    let mut sample = Vec::new();
+    for tid in some_rows(pages, state, rows, wanted)? {
+        pages.pause();
+        sample.extend(vector(tid)?);
+    }
     let plan = Plan::tree(state, &sample, rows, None, &mut || pages.pause());
     drop(sample);
     if plan.lists() < 2 {
@@ -149,36 +157,6 @@ pub fn grow_tree(
     Ok(true)
 }
 
-/// Vectors of so many of the first list's rows, evenly spread over it.
-fn sample(
-    pages: &impl Pages,
-    state: &IndexState,
-    rows: u64,
-    wanted: u64,
-    vector: &mut VectorOf<'_>,
-) -> Result<Vec<Vec<f32>>, Error> {
-    let step = (rows / wanted.max(1)).max(1);
-    let (mut tids, mut number) = (Vec::new(), 0);
-    walk_list(pages, state, state.list(), 0, &mut |entries| {
-        for at in 0..entries.len() {
-            let tid = entries.tid(at);
-            if tid.is_live() {
-                number += 1;
-                if number % step == 0 {
-                    tids.push(tid);
-                }
-            }
-        }
-        Ok(())
-    })?;
-    let mut vectors = Vec::with_capacity(tids.len());
-    for tid in tids {
-        pages.pause();
-        vectors.extend(vector(tid)?);
-    }
-    Ok(vectors)
-}
-
 fn empty_list(
     pages: &impl Pages,
     state: &IndexState,
@@ -186,21 +164,7 @@ fn empty_list(
     generation: u32,
 ) -> Result<Slot, Error> {
     let chain = ChainWriter::new(pages, state.geometry, list, generation).finish()?;
-    Ok(slot_of(list, generation, chain))
-}
-
-fn slot_of(list: u32, generation: u32, chain: crate::index::chain::Chain) -> Slot {
-    Slot {
-        head: ListHead {
-            first: chain.first,
-            last: chain.last,
-            generation,
-            entries: chain.entries,
-            ..unused_slot().head
-        },
-        list,
-        reserved: 0,
-    }
+    Ok(slot_of(list, chain.head(generation)))
 }
 
 impl Step {
@@ -216,7 +180,7 @@ impl Step {
             .clone()
             .ok_or_else(|| corrupted("tree without a directory"))?;
         let freed = match self {
-            Self::TakeUp => take_up(pages, state, &tree, vector)?,
+            Self::TakeUp(until) => take_up(pages, state, &tree, until, vector)?,
             Self::Split(at) => split(pages, state, &tree, at, vector)?,
             Self::Merge(at) => merge(pages, state, &tree, at, vector)?,
             Self::Pack(at) => pack(pages, state, &tree, at)?,
@@ -262,6 +226,9 @@ impl Bundle {
                     .find(|list| Some(*list) != without),
                 None,
             ];
+        }
+        if lists == [None; 2] {
+            return Ok(false);
         }
         for list in lists.into_iter().flatten() {
             let entry = self
@@ -341,12 +308,13 @@ fn take_up(
     pages: &impl Pages,
     state: &mut IndexState,
     tree: &Tree,
+    until: u32,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
     let list = *state.list();
     let (mut bundle, mut unknown) = (Bundle::default(), Vec::new());
     let (mut passed, mut block, mut taken) = (Vec::new(), list.first, 0);
-    while passed.len() < PAGES_A_STEP {
+    while passed.len() < PAGES_A_STEP && block != until {
         let (rows, _, next) = unpack(state, &pages.read(block)?, &list, 0)?;
         if next == NO_BLOCK {
             break; // where inserters append
@@ -416,7 +384,7 @@ fn entries_of(pages: &impl Pages, state: &IndexState, slot: &Slot) -> Result<Vec
     Ok(rows)
 }
 
-/// Takes numbers for lists that are about to be written aside: the first one's generation.
+/// Takes numbers for lists that are about to be written aside: the last ones of what the meta page says now.
 fn begin(pages: &impl Pages, lists: u32) -> Result<Meta, Error> {
     update_meta(pages, |meta| {
         meta.rewriting = 1;
@@ -466,55 +434,35 @@ fn split(
 ) -> Result<u64, Error> {
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
-    let bytes = state.geometry.row_bytes();
-    let (mut points, mut known, mut encoder) = (Vec::new(), Vec::new(), Encoder::default());
-    let mut unknown = Vec::new();
-    for bytes in rows.chunks_exact(bytes) {
-        pages.pause();
-        let tid = EntryTid::from_bytes(&read_row(bytes)?.tid);
-        let scale = match vector(tid)? {
-            Some(vector) => encoder.rotate(state, &vector)?,
-            None => None,
-        };
-        if let Some(scale) = scale {
-            points.extend(encoder.rotated().iter().map(|element| element * scale));
-            known.push(bytes);
-        } else {
-            unknown.push(bytes);
-        }
-    }
-    let bits = state.quantizer.code_bits();
-    let found = kmeans(&points, bits, 2, SEED, None, &mut || pages.pause());
-    let centres: Vec<Centre> = (0..found.len())
-        .map(|number| Centre::new(found.get(number).to_vec()))
-        .collect();
-    let halves: Vec<&Centre> = centres.iter().collect();
-    let side =
-        |point: &[f32]| crate::index::tree::assign(&halves, point, 1.0).map_or(0, |(at, _)| at);
-    let sides: Vec<usize> = points.chunks_exact(bits).map(side).collect();
-    let second = sides.iter().filter(|side| **side == 1).count() as u64;
-    let smaller = second.min(sides.len() as u64 - second);
-    if smaller < ENTRIES / TOO_SMALL {
+    let Some(centres) = halves(pages, state, &rows, vector)? else {
         // Vectors that are alike: to be tried again when there are twice as many.
         let mut slot = old;
         slot.head.centred = old.head.entries;
         swing(pages, tree, &[(at, slot)])?;
         return Ok(0);
-    }
-    for bytes in unknown {
-        insert_unknown(pages, state, read_row(bytes)?)?;
-    }
+    };
     let meta = begin(pages, 2)?;
     let mut lists = [1, 0].map(|back| {
         let (list, generation) = (meta.lists - back, meta.generations - back);
         ChainWriter::new(pages, state.geometry, list, generation)
     });
-    for ((bytes, point), side) in known.iter().zip(points.chunks_exact(bits)).zip(&sides) {
+    let mut encoder = Encoder::default();
+    for bytes in rows.chunks_exact(state.geometry.row_bytes()) {
+        pages.pause();
         let row = read_row(bytes)?;
         let tid = EntryTid::from_bytes(&row.tid);
-        let entry = encoder.row_of(state, point, &centres[*side], tid, row.signature);
-        lists[*side].push(entry)?;
+        let scale = match vector(tid)? {
+            Some(vector) => encoder.rotate(state, &vector)?,
+            None => None,
+        };
+        let Some(scale) = scale else {
+            insert_unknown(pages, state, row)?;
+            continue;
+        };
+        let side = nearer(&centres, encoder.rotated(), scale);
+        lists[side].push(encoder.row(state, &centres[side], tid, row.signature))?;
     }
+    let bits = state.quantizer.code_bits();
     let mut tree = Tree::read(pages, &meta, bits)?.ok_or_else(|| corrupted("tree that is gone"))?;
     let mut slots = vec![(at, unused_slot())];
     let mut taken = vec![at];
@@ -523,10 +471,55 @@ fn split(
         let chain = writer.finish()?;
         let number = tree.prepare_slot(pages, meta.tree_generation, centre, &taken)?;
         taken.push(number);
-        slots.push((number, slot_of(list, generation, chain)));
+        slots.push((number, slot_of(list, chain.head(generation))));
     }
     swing(pages, &tree, &slots)?;
     end(pages, &old)
+}
+
+/// The centroids of a list's halves, by as many of its rows as a list that is just too large has. None if one half would be too small
+/// to stay.
+fn halves(
+    pages: &impl Pages,
+    state: &IndexState,
+    rows: &[u8],
+    vector: &mut VectorOf<'_>,
+) -> Result<Option<[Centre; 2]>, Error> {
+    let rows = rows.chunks_exact(state.geometry.row_bytes());
+    let step = rows
+        .len()
+        .div_ceil(2 * (ENTRIES * TOO_LARGE) as usize)
+        .max(1);
+    let (mut points, mut encoder) = (Vec::new(), Encoder::default());
+    for bytes in rows.step_by(step) {
+        pages.pause();
+        let Some(vector) = vector(EntryTid::from_bytes(&read_row(bytes)?.tid))? else {
+            continue;
+        };
+        if let Some(scale) = encoder.rotate(state, &vector)? {
+            points.extend(encoder.rotated().iter().map(|element| element * scale));
+        }
+    }
+    let bits = state.quantizer.code_bits();
+    let found = kmeans(&points, bits, 2, SEED, None, &mut || pages.pause());
+    if found.len() < 2 {
+        return Ok(None);
+    }
+    let centres = [0, 1].map(|number| Centre::new(found.get(number).to_vec()));
+    let points = points.chunks_exact(bits);
+    let count = points.len();
+    let second = points
+        .filter(|point| nearer(&centres, point, 1.0) == 1)
+        .count();
+    // Of a sample the same share is asked for, twice over: a half that is merged again would be split again.
+    let least = (ENTRIES / TOO_SMALL) as usize * if step > 1 { 2 } else { 1 };
+    Ok((second.min(count - second) >= least).then_some(centres))
+}
+
+/// Which of two centres is nearer to a vector.
+fn nearer(centres: &[Centre; 2], rotated: &[f32], scale: f32) -> usize {
+    let [first, second] = centres;
+    assign(&[first, second], rotated, scale).map_or(0, |(nearest, _)| nearest)
 }
 
 fn merge(
@@ -570,7 +563,7 @@ fn pack(pages: &impl Pages, state: &mut IndexState, tree: &Tree, at: usize) -> R
     for row in rows.chunks_exact(state.geometry.row_bytes()) {
         writer.push(row)?;
     }
-    let slot = slot_of(old.list, meta.generations, writer.finish()?);
+    let slot = slot_of(old.list, writer.finish()?.head(meta.generations));
     swing(pages, tree, &[(at, slot)])?;
     end(pages, &old)
 }
