@@ -1,6 +1,7 @@
 //! All `conifer.*` settings.
 #![forbid(unsafe_code)]
 
+use crate::index::build;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 /// On by default: the node is only chosen where its cost is lower than that of a sort.
@@ -8,6 +9,14 @@ static ENABLE_TOPK_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Of the true nearest rows, the share a query finds on average at least.
 static RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.99);
+
+/// For tests of what large indexes do, on small ones.
+static TREE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(build::TREE_ROWS as i32);
+
+/// From so many rows on an index is to be a tree.
+pub fn tree_rows() -> u64 {
+    u64::try_from(TREE_ROWS.get()).unwrap_or(build::TREE_ROWS)
+}
 
 /// The recall goal, from 0.5 to 1; 1 is exact.
 pub fn recall() -> f64 {
@@ -39,6 +48,16 @@ pub fn init() {
         1.0,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"conifer.tree_rows",
+        c"Sets the number of rows from which on a conifer index has lists.",
+        c"A developer option: the default was measured, and nothing else depends on it.",
+        &TREE_ROWS,
+        1000,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::NO_SHOW_ALL,
     );
     crate::pg::guc::reserve_prefix(c"conifer");
 }

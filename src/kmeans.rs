@@ -51,6 +51,34 @@ impl Centroids {
         &self.elements[number * self.dimension..][..self.dimension]
     }
 
+    /// The number of the nearest for each of some points.
+    fn nearest_of_all(
+        &self,
+        points: &[f32],
+        workers: Option<&rayon::ThreadPool>,
+        pause: &mut dyn FnMut(),
+    ) -> Vec<u32> {
+        let dimension = self.dimension;
+        let mut all = vec![0; points.len() / dimension];
+        let step = (STEP / self.len().max(1)).max(1);
+        let chunks = points.chunks(step * dimension).zip(all.chunks_mut(step));
+        for (points, nearest) in chunks {
+            pause();
+            let one = |(point, nearest): (&[f32], &mut u32)| *nearest = self.nearest(point);
+            match workers {
+                None => points.chunks_exact(dimension).zip(nearest).for_each(one),
+                Some(workers) => workers.install(|| {
+                    points
+                        .par_chunks_exact(dimension)
+                        .zip(nearest)
+                        .with_min_len(32)
+                        .for_each(one);
+                }),
+            }
+        }
+        all
+    }
+
     /// The number of the nearest, 0 if there are none.
     fn nearest(&self, vector: &[f32]) -> u32 {
         let dot = kernels().dot;
@@ -87,29 +115,61 @@ pub fn kmeans(
     if wanted < 2 {
         return mean(points, dimension, wanted);
     }
-    let mut nearest = vec![0; count];
-    let step = (STEP / wanted).max(1);
     for _ in 0..ROUNDS {
-        for (points, nearest) in points
-            .chunks(step * dimension)
-            .zip(nearest.chunks_mut(step))
-        {
-            pause();
-            let one = |(point, nearest): (&[f32], &mut u32)| *nearest = centroids.nearest(point);
-            match workers {
-                None => points.chunks_exact(dimension).zip(nearest).for_each(one),
-                Some(workers) => workers.install(|| {
-                    points
-                        .par_chunks_exact(dimension)
-                        .zip(nearest)
-                        .with_min_len(32)
-                        .for_each(one);
-                }),
-            }
-        }
+        let nearest = centroids.nearest_of_all(points, workers, pause);
         centroids = means(points, &centroids, &nearest, &mut random);
     }
     centroids
+}
+
+/// Points for each group that groups are chosen by.
+const POINTS_PER_GROUP: usize = 128;
+/// Fewer groups than this save nothing.
+const LEAST_GROUPS: usize = 4;
+
+/// About `wanted` centroids in two steps: groups of points, some √wanted, then in each group its share of centroids. A point is
+/// compared with 2 √wanted others a round where [`kmeans`] compares it with all.
+pub fn kmeans_by_groups(
+    points: &[f32],
+    dimension: usize,
+    wanted: usize,
+    seed: u64,
+    workers: Option<&rayon::ThreadPool>,
+    pause: &mut dyn FnMut(),
+) -> Centroids {
+    let count = points.len() / dimension;
+    let wanted = wanted.min(count);
+    let groups = wanted.isqrt();
+    if groups < LEAST_GROUPS {
+        return kmeans(points, dimension, wanted, seed, workers, pause);
+    }
+    let step = (count / (groups * POINTS_PER_GROUP)).max(1);
+    let some: Vec<f32> = points
+        .chunks_exact(dimension)
+        .step_by(step)
+        .flatten()
+        .copied()
+        .collect();
+    let coarse = kmeans(&some, dimension, groups, seed, workers, pause);
+    drop(some);
+    let nearest = coarse.nearest_of_all(points, workers, pause);
+    let (mut elements, mut passed, mut chosen) = (Vec::new(), 0, 0);
+    for group in 0..coarse.len() {
+        let members: Vec<f32> = points
+            .chunks_exact(dimension)
+            .zip(&nearest)
+            .filter(|(_, nearest)| **nearest as usize == group)
+            .flat_map(|(point, _)| point)
+            .copied()
+            .collect();
+        passed += members.len() / dimension;
+        // What rounding leaves of a group's share goes to the next.
+        let share = (wanted * passed).div_ceil(count) - chosen;
+        let found = kmeans(&members, dimension, share, seed, workers, pause);
+        chosen += found.len();
+        elements.extend_from_slice(&found.elements);
+    }
+    Centroids::new(dimension, elements)
 }
 
 fn mean(points: &[f32], dimension: usize, wanted: usize) -> Centroids {
@@ -202,6 +262,23 @@ mod tests {
         // A point is 1/12 from its place in each dimension, squared and on average.
         assert!(best < 64.0 / 12.0 * 1.3, "{best}");
         assert!(pauses >= 6 * ROUNDS);
+    }
+
+    #[test]
+    fn groups_find_clusters_too() {
+        let points = clusters(30, 40, 64);
+        let found = kmeans_by_groups(&points, 64, 120, 1, None, &mut || ());
+        assert!((110..=130).contains(&found.len()), "{}", found.len());
+        let spread: f32 = points
+            .chunks_exact(64)
+            .map(|point| {
+                let nearest = found.get(found.nearest(point) as usize);
+                (kernels().l2_squared)(point, nearest)
+            })
+            .sum();
+        assert!(spread / 1200.0 < 64.0 / 12.0 * 1.5, "{}", spread / 1200.0);
+        let few = kmeans_by_groups(&points[..64 * 10], 64, 120, 1, None, &mut || ());
+        assert_eq!(few.len(), 10);
     }
 
     #[test]

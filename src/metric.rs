@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::kernel::{Kernels, UNDERFLOW, kernels, rounding_steps};
 
 /// The metric of an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Metric {
     /// Cosine similarity; larger first.
+    #[default]
     Cosine,
     /// Inner product; larger first.
     DotProduct,

@@ -4,11 +4,13 @@
 use super::source::Source;
 use super::{entry_tid, new_meta, signature_of};
 use crate::error::Error;
-use crate::index::build::{Builder, Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, TREE_ROWS};
+use crate::guc;
+use crate::index::build::{Builder, Plan, SAMPLE_PER_LIST, Sample, rows_per_list};
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
 use crate::index::state::IndexState;
 use crate::index::vacuum::{CENTRE_SAMPLE, LEAST_CENTRED, Mean};
+use crate::layout::PAGE;
 use crate::layout::entry::EntryTid;
 use crate::pg::index_am::Built;
 use crate::pg::index_build::{IndexBuild, report_rows};
@@ -48,26 +50,30 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     let state = IndexState::read(&pages)?;
 
     build.begin_phase(SAMPLING);
-    let sample = sample(build, CENTRE_SAMPLE as usize)?;
+    let mut sample: Vec<Sampled> = Vec::new();
+    self::sample(build, CENTRE_SAMPLE as usize, &mut |tid, vector| {
+        sample.push((tid, vector.to_vec()));
+    })?;
     let workers = if sample.len() >= LEAST_PARALLEL {
         parallel::workers()?
     } else {
         None
     };
     let rows = build.expected_rows();
-    let plan = if rows >= TREE_ROWS {
-        let wanted = most_sampled(&state, rows / ROWS_PER_LIST * SAMPLE_PER_LIST);
-        let large = self::sample(build, wanted)?;
+    let plan = if rows >= guc::tree_rows() {
+        let lists = most_lists(rows / rows_per_list(rows));
+        let mut large = Sample::new(&state);
+        let wanted = most_sampled(&state, lists * SAMPLE_PER_LIST);
+        self::sample(build, wanted, &mut |_, vector| large.add(vector))?;
         build.begin_phase(CHOOSING);
-        let vectors: Vec<Vec<f32>> = large.into_iter().map(|(_, vector)| vector).collect();
         let mut pause = || pages.pause();
-        Plan::tree(&state, &vectors, rows, workers.as_ref(), &mut pause)
+        Plan::tree(large, None, lists, workers.as_ref(), &mut pause)
     } else {
         let mut mean = Mean::new(&state);
         if sample.len() as u64 >= LEAST_CENTRED {
             sample.iter().for_each(|(_, vector)| mean.add(vector));
         }
-        Plan::flat(mean.centre())
+        Plan::flat(&state, mean.centre())
     };
 
     build.begin_phase(ENCODING);
@@ -103,25 +109,32 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     })
 }
 
-/// As many rows of the sample as half of maintenance_work_mem takes, in the two forms they are held in.
+/// As many rows of the sample as three quarters of maintenance_work_mem take: some are held twice while lists are chosen.
 fn most_sampled(state: &IndexState, wanted: u64) -> usize {
-    let bytes = 2 * state.quantizer.code_bits() * size_of::<f32>();
-    let most = (maintenance_work_mem() / 2 / bytes).max(CENTRE_SAMPLE as usize);
+    let bytes = state.quantizer.code_bits() * size_of::<f32>();
+    let most = (maintenance_work_mem() / 4 * 3 / bytes).max(CENTRE_SAMPLE as usize);
     usize::try_from(wanted).unwrap_or(most).min(most)
 }
 
-fn sample(build: &mut IndexBuild, wanted: usize) -> Result<Vec<Sampled>, Error> {
-    let mut sample: Vec<Sampled> = Vec::new();
-    let mut scratch = Vec::new();
+/// As many lists as a half of maintenance_work_mem holds pages for, of which each fills one in memory. VACUUM splits those that become
+/// too large.
+fn most_lists(wanted: u64) -> u64 {
+    wanted.min((maintenance_work_mem() / 2 / PAGE) as u64)
+}
+
+fn sample(
+    build: &mut IndexBuild,
+    wanted: usize,
+    add: &mut dyn FnMut(EntryTid, &[f32]),
+) -> Result<(), Error> {
+    let (mut taken, mut scratch) = (0, Vec::new());
     build.sample(wanted, &mut |tid, row| {
-        let Some(key) = row.key.filter(|_| sample.len() < wanted) else {
+        let Some(key) = row.key.filter(|_| taken < wanted) else {
             return Ok(());
         };
-        let vector = key.with_elements(&mut scratch, <[f32]>::to_vec)?;
-        sample.push((entry_tid(tid), vector));
-        Ok(())
-    })?;
-    Ok(sample)
+        taken += 1;
+        key.with_elements(&mut scratch, |vector| add(entry_tid(tid), vector))
+    })
 }
 
 /// Queries to learn by, spread evenly over a sample.

@@ -4,6 +4,7 @@
 use super::heap_tid;
 use super::source::Source;
 use crate::error::Error;
+use crate::guc;
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
 use crate::index::state::IndexState;
@@ -36,7 +37,8 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         let pages = PgPages::in_vacuum(&vacuum.index);
         let mut state = storage::state(&pages)?;
         let mut source = Source::new(&heap, &vacuum.index);
-        let done = maintain(&pages, &mut state, &mut |tid| source.vector(tid))?;
+        let vector = &mut |tid| source.vector(tid);
+        let done = maintain(&pages, &mut state, guc::tree_rows(), vector)?;
         if must_learn(&state) {
             let queries = queries(&pages, &state, &mut source)?;
             learn(&pages, &mut state, &queries, &mut |scorer, tids| {

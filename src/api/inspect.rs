@@ -53,7 +53,7 @@ fn conifer_inspect(index: Regclass) -> JsonbOut {
         "bytes": found.bytes,
         "learned_at_rows": found.learned,
         "epsilon_by_recall": by_recall(|effort| effort.epsilon),
-        "probes_by_recall": by_recall(|effort| effort.probes),
+        "gap_by_recall": by_recall(|effort| effort.gap),
     });
     JsonbOut::from_text(&text.to_string())
 }

@@ -5,14 +5,15 @@
 //! is bounded by the batch and these pages, whatever the size of the table.
 #![forbid(unsafe_code)]
 
-use super::chain::{ChainWriter, write_centre, write_elements};
+use super::centroids::{Assigner, Centroids};
+use super::chain::{ChainWriter, write_bytes, write_centre};
 use super::insert::Encoder;
 use super::pages::{Edit, Pages};
 use super::state::IndexState;
-use super::tree::{assign, slot_of};
+use super::tree::slot_of;
 use super::vacuum::{Mean, update_meta};
 use crate::error::Error;
-use crate::kmeans::kmeans;
+use crate::kmeans::kmeans_by_groups;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
@@ -26,85 +27,128 @@ use std::sync::Arc;
 /// the least maintenance_work_mem.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// From so many rows on an index is a tree. At 400,000 real vectors of 256 dimensions, whose neighbourhoods are flat, a tree answers a recall goal of
-/// 0.9 in a quarter of a flat index's time and one of 0.95 in half of it, but the default of 0.99 in five quarters: it looks at 40 % of
-/// the lists, and there are two entries a row. A flat index's time grows with its rows, so that a little above they are even.
-pub const TREE_ROWS: u64 = 500_000;
-/// Rows for each list of a tree; entries are two for most rows.
-pub const ROWS_PER_LIST: u64 = 400;
-/// Rows of a sample for each list.
+/// From so many rows on an index is a tree, unless told otherwise.
+pub const TREE_ROWS: u64 = 20_000;
+/// Rows of a sample for each list that lists are chosen by, …
 pub const SAMPLE_PER_LIST: u64 = 32;
+/// … and the fewest that one can be chosen by.
+const LEAST_SAMPLE_PER_LIST: usize = 8;
 /// Seed of the choice of lists.
 const SEED: u64 = 0x7ee5;
+
+/// Rows for each list of a tree of so many rows; entries are two for most.
+///
+/// The finer the lists, the fewer entries hold what a query is near to, and the more centroids there are to be compared and remembered: up to
+/// some thousand lists these cost nothing to speak of, beyond both grow together.
+#[must_use]
+pub fn rows_per_list(rows: u64) -> u64 {
+    const FEW: u64 = 100;
+    const MANY_LISTS: u64 = 8192;
+    let beyond = (rows / (FEW * MANY_LISTS)).max(1);
+    (FEW as f64 * (beyond as f64).sqrt()) as u64
+}
 
 /// How an index is laid out.
 pub struct Plan {
     /// What codes of the list that takes new rows are relative to.
-    centre: Centre,
-    /// The centroids of a tree's lists; none of a flat index.
-    lists: Vec<Centre>,
+    centre: Arc<Centre>,
+    /// Of a tree's lists; none of a flat index.
+    centroids: Centroids,
+}
+
+/// Vectors that lists are chosen by.
+pub struct Sample<'s> {
+    mean: Mean<'s>,
+    state: &'s IndexState,
+    rotated: Vec<f32>,
+    points: Vec<f32>,
+}
+
+impl<'s> Sample<'s> {
+    /// No vectors yet.
+    #[must_use]
+    pub fn new(state: &'s IndexState) -> Self {
+        Self {
+            mean: Mean::new(state),
+            state,
+            rotated: Vec::new(),
+            points: Vec::new(),
+        }
+    }
+
+    /// Adds a vector.
+    pub fn add(&mut self, vector: &[f32]) {
+        self.mean.add(vector);
+        self.state.quantizer.rotate(vector, &mut self.rotated);
+        let scale = Centre::scale(&self.rotated, self.state.metric).filter(|scale| *scale != 0.0);
+        if let Some(scale) = scale {
+            self.points
+                .extend(self.rotated.iter().map(|element| element * scale));
+        }
+    }
 }
 
 impl Plan {
     /// A flat index, its codes relative to the mean of a sample, or to the origin.
     #[must_use]
-    pub fn flat(centre: Centre) -> Self {
+    pub fn flat(state: &IndexState, centre: Centre) -> Self {
         Self {
-            centre,
-            lists: Vec::new(),
+            centre: Arc::new(centre),
+            centroids: Centroids::new(state.quantizer.code_bits()),
         }
     }
 
-    /// Lists for so many rows, by a sample of their vectors. `pause` is called between steps of some tens of milliseconds.
+    /// At most so many lists, chosen by a sample; fewer if that is small. `centre` is what codes of the list that takes new rows are relative to
+    /// already, if they are. `pause` is called between steps of some tens of milliseconds.
     #[must_use]
     pub fn tree(
-        state: &IndexState,
-        sample: &[Vec<f32>],
-        rows: u64,
+        sample: Sample<'_>,
+        centre: Option<Arc<Centre>>,
+        lists: u64,
         workers: Option<&rayon::ThreadPool>,
         pause: &mut dyn FnMut(),
     ) -> Self {
-        let mut mean = Mean::new(state);
-        let (mut rotated, mut points) = (Vec::new(), Vec::new());
-        for vector in sample {
-            mean.add(vector);
-            state.quantizer.rotate(vector, &mut rotated);
-            let scale = Centre::scale(&rotated, state.metric).filter(|scale| *scale != 0.0);
-            if let Some(scale) = scale {
-                points.extend(rotated.iter().map(|element| element * scale));
+        let Sample {
+            mean,
+            state,
+            points,
+            ..
+        } = sample;
+        let centre = centre.unwrap_or_else(|| Arc::new(mean.centre()));
+        let bits = state.quantizer.code_bits();
+        let mut centroids = Centroids::new(bits);
+        if points.iter().all(|element| element.abs() < LARGEST_ELEMENT) {
+            let most = points.len() / bits / LEAST_SAMPLE_PER_LIST;
+            let wanted = usize::try_from(lists).unwrap_or(most).min(most).max(2);
+            let found = kmeans_by_groups(&points, bits, wanted, SEED, workers, pause);
+            for number in 0..found.len() {
+                centroids.put(&centre, number, found.get(number).to_vec());
             }
         }
-        if points.iter().any(|element| !element.is_finite()) {
-            return Self::flat(mean.centre());
-        }
-        let bits = state.quantizer.code_bits();
-        let wanted = (rows / ROWS_PER_LIST).max(2) as usize;
-        let found = kmeans(&points, bits, wanted, SEED, workers, pause);
-        let lists = (0..found.len()).map(|number| Centre::new(found.get(number).to_vec()));
-        Self {
-            centre: mean.centre(),
-            lists: lists.collect(),
-        }
+        Self { centre, centroids }
     }
 
     /// The centroids of the tree's lists.
     #[must_use]
-    pub fn into_lists(self) -> Vec<Centre> {
-        self.lists
+    pub fn into_centroids(self) -> Centroids {
+        self.centroids
     }
 
     /// Lists of the tree; 0 of a flat index.
     #[must_use]
     pub fn lists(&self) -> usize {
-        self.lists.len()
+        self.centroids.len()
     }
 }
+
+/// Squared distances of vectors with larger elements overflow, and no lists can be chosen by them.
+const LARGEST_ELEMENT: f32 = 1e15;
 
 /// Rows of a table on their way into an index.
 pub struct Builder<'p, P: Pages> {
     pages: &'p P,
     state: IndexState,
-    lists: Vec<Centre>,
+    centroids: Centroids,
     workers: Option<&'p rayon::ThreadPool>,
     /// Of the list that takes new rows, once it is known that it does not fit block 0.
     writer: Option<ChainWriter<'p, P>>,
@@ -130,7 +174,7 @@ impl<'p, P: Pages> Builder<'p, P> {
         workers: Option<&'p rayon::ThreadPool>,
     ) -> Self {
         let dimension = state.meta.dimension as usize;
-        state.centre = Arc::new(plan.centre);
+        state.centre = plan.centre;
         let first = state.meta.generations + 1;
         let writer = |number| {
             let (list, generation) = (number as u32 + 1, first + 1 + number as u32);
@@ -140,8 +184,8 @@ impl<'p, P: Pages> Builder<'p, P> {
             pages,
             workers,
             writer: None,
-            writers: (0..plan.lists.len()).map(writer).collect(),
-            lists: plan.lists,
+            writers: (0..plan.centroids.len()).map(writer).collect(),
+            centroids: plan.centroids,
             vectors: Vec::new(),
             places: Vec::new(),
             batch: (BATCH_BYTES / (dimension * size_of::<f32>())).max(64),
@@ -170,7 +214,7 @@ impl<'p, P: Pages> Builder<'p, P> {
     /// Writes what is left and names the lists. The state is the finished index's.
     pub fn finish(mut self) -> Result<IndexState, Error> {
         let inline = self.state.geometry.capacity(Kind::Meta).entries();
-        let fits = self.lists.is_empty()
+        let fits = self.centroids.is_empty()
             && self.writer.is_none()
             && self.places.len() <= inline
             && self.state.centre.is_zero();
@@ -222,7 +266,7 @@ impl<'p, P: Pages> Builder<'p, P> {
         } else {
             Some(write_tree(
                 self.pages,
-                &self.lists,
+                &self.centroids,
                 &slots,
                 self.tree_generation,
             )?)
@@ -274,20 +318,19 @@ impl<'p, P: Pages> Builder<'p, P> {
         let dimension = self.state.meta.dimension as usize;
         let bytes = 2 * self.state.geometry.row_bytes();
         let mut rows = vec![0; self.places.len() * bytes];
-        let centres: Vec<&Centre> = self.lists.iter().collect();
         let (state, vectors, places) = (&self.state, &self.vectors, &self.places);
-        let one =
-            |encoder: &mut Encoder, vector: &[f32], place: &(EntryTid, u64), row: &mut [u8]| {
-                encode_row(state, &centres, encoder, vector, *place, row)
-            };
+        let centroids = &self.centroids;
+        let one = |tools: &mut Tools, vector: &[f32], place: &(EntryTid, u64), row: &mut [u8]| {
+            encode_row(state, centroids, tools, vector, *place, row)
+        };
         let encoded: Result<Vec<Encoded>, Error> = match self.workers {
             None => {
-                let mut encoder = Encoder::default();
+                let mut tools = Tools::default();
                 let jobs = vectors
                     .chunks(dimension)
                     .zip(places)
                     .zip(rows.chunks_mut(bytes));
-                jobs.map(|((vector, place), row)| one(&mut encoder, vector, place, row))
+                jobs.map(|((vector, place), row)| one(&mut tools, vector, place, row))
                     .collect()
             }
             Some(workers) => workers.install(|| {
@@ -296,8 +339,8 @@ impl<'p, P: Pages> Builder<'p, P> {
                     .zip(places)
                     .zip(rows.par_chunks_mut(bytes))
                     .with_min_len(64)
-                    .map_init(Encoder::default, |encoder, ((vector, place), row)| {
-                        one(encoder, vector, place, row)
+                    .map_init(Tools::default, |tools, ((vector, place), row)| {
+                        one(tools, vector, place, row)
                     })
                     .collect()
             }),
@@ -306,29 +349,38 @@ impl<'p, P: Pages> Builder<'p, P> {
     }
 }
 
+/// What one thread encodes with.
+type Tools = (Encoder, Assigner);
+
 /// Encodes one row for its lists. `entries` has room for two.
 fn encode_row(
     state: &IndexState,
-    lists: &[&Centre],
-    encoder: &mut Encoder,
+    centroids: &Centroids,
+    (encoder, assigner): &mut Tools,
     vector: &[f32],
     (tid, signature): (EntryTid, u64),
     entries: &mut [u8],
 ) -> Result<Encoded, Error> {
     let (first_entry, second_entry) = entries.split_at_mut(entries.len() / 2);
-    let scale = encoder.rotate(state, vector)?;
-    let assigned = scale.and_then(|scale| assign(lists, encoder.rotated(), scale));
+    encoder.rotate(state, vector)?;
+    let assigned = assigner.assign(state, centroids, |_| true, encoder.rotated());
     let Some((first, second)) = assigned else {
         first_entry.copy_from_slice(encoder.row(state, &state.centre, tid, signature));
         return Ok(Encoded { lists: [None; 2] });
     };
-    first_entry.copy_from_slice(encoder.row(state, lists[first], tid, signature));
-    if !read_row(first_entry)?.factors.error.is_finite() {
+    let mut write = |list: usize, entry: &mut [u8]| -> Result<bool, Error> {
+        entry.copy_from_slice(encoder.row(state, &centroids.centre(list), tid, signature));
+        Ok(read_row(entry)?.factors.error.is_finite())
+    };
+    let known = write(first, first_entry)?
+        && match second {
+            Some(second) => write(second, second_entry)?,
+            None => true,
+        };
+    if !known {
         // Always looked at: in the one list that always is.
+        first_entry.copy_from_slice(encoder.row(state, &state.centre, tid, signature));
         return Ok(Encoded { lists: [None; 2] });
-    }
-    if let Some(second) = second {
-        second_entry.copy_from_slice(encoder.row(state, lists[second], tid, signature));
     }
     Ok(Encoded {
         lists: [Some(first as u32), second.map(|second| second as u32)],
@@ -338,12 +390,11 @@ fn encode_row(
 /// Writes a directory and its centroids to new pages: their first blocks.
 pub fn write_tree(
     pages: &impl Pages,
-    lists: &[Centre],
+    centroids: &Centroids,
     slots: &[Slot],
     generation: u32,
 ) -> Result<(u32, u32), Error> {
-    let elements = lists.iter().flat_map(|list| list.rotated().iter().copied());
-    let centroids = write_elements(pages, elements, generation)?;
+    let centroids = write_bytes(pages, centroids.records(), generation)?;
     let (mut first, mut last) = (NO_BLOCK, NO_BLOCK);
     let mut image = vec![0; PAGE];
     for slots in slots.chunks(directory::per_page()) {

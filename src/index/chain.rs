@@ -124,22 +124,16 @@ pub fn write_centre(pages: &impl Pages, of: &Centre, generation: u32) -> Result<
     if of.is_zero() {
         return Ok(NO_BLOCK);
     }
-    write_elements(pages, of.rotated().iter().copied(), generation)
+    write_bytes(pages, &centre::to_bytes(of.rotated()), generation)
 }
 
-/// Writes elements to a new chain of centre pages and answers the first: [`NO_BLOCK`] for none.
-pub fn write_elements(
-    pages: &impl Pages,
-    elements: impl Iterator<Item = f32>,
-    generation: u32,
-) -> Result<u32, Error> {
+/// Writes bytes to a new chain of centre pages and answers the first: [`NO_BLOCK`] for none.
+pub fn write_bytes(pages: &impl Pages, bytes: &[u8], generation: u32) -> Result<u32, Error> {
     let (mut first, mut last) = (NO_BLOCK, NO_BLOCK);
-    let mut elements = elements.peekable();
     let mut image = vec![0; PAGE];
-    while elements.peek().is_some() {
-        let some: Vec<f32> = elements.by_ref().take(centre::per_page()).collect();
+    for some in bytes.chunks(centre::per_page()) {
         init(&mut image, Kind::Centre, 0, generation);
-        centre::write(&mut image, 0, &some)?;
+        centre::write(&mut image, 0, some)?;
         last = append_page(pages, last, &image)?;
         if first == NO_BLOCK {
             first = last;

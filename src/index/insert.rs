@@ -12,7 +12,7 @@ use crate::layout::entry::EntryTid;
 use crate::layout::meta::Meta;
 use crate::layout::page::{Kind, init, set_special, special};
 use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
-use crate::quantizer::{Centre, Factors, Row, encode};
+use crate::quantizer::{Centre, Factors, Row, encode, shift};
 
 /// A vector on its way into an index; its buffers are used again for the next.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Encoder {
         &self.rotated
     }
 
-    /// Its entry relative to a centre.
+    /// Its entry relative to a centre, for queries that are prepared for the centre of the list that takes new entries.
     pub fn row(
         &mut self,
         state: &IndexState,
@@ -63,7 +63,10 @@ impl Encoder {
         signature: u64,
     ) -> &[u8] {
         self.code.resize(state.quantizer.code_bytes(), 0);
-        let factors = encode(&self.rotated, centre, state.metric, &mut self.code);
+        let mut factors = encode(&self.rotated, centre, state.metric, &mut self.code);
+        if !std::ptr::eq(centre, &raw const *state.centre) {
+            factors = shift(factors, &self.code, centre, &state.centre);
+        }
         let row = Row {
             factors,
             tid: tid.to_bytes(),

@@ -1,10 +1,11 @@
 //! Learning what a recall goal takes on an index's own data.
 //!
 //! An estimate is off by a normal error whose size is known, so ε = 2.33 would find 99 % of the rows at the k-th distance
-//! itself. Most of the nearest lie well under it and are found with less. How much less depends on the data; and how many of a tree's
-//! lists have to be looked at depends on nothing else. So some rows are taken as queries, their neighbours are found with wide bounds in
-//! all lists, and for each neighbour it is noted with which ε it would have been among the candidates, and how many lists come before
-//! its own. The goal's quantiles of these are what searches go by, the ten and the hundred nearest apart.
+//! itself. Most of the nearest lie well under it and are found with less. How much less depends on the data; and how far from a
+//! query the lists of a tree have to be looked at depends on nothing else. So some rows are taken as queries, their neighbours
+//! are found with wide bounds in all lists, and for each neighbour it is noted with which ε it would have been among the
+//! candidates, and with which gap its list would have been looked at. The goal's quantiles of these are what searches go by, the
+//! ten and the hundred nearest apart.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
@@ -17,7 +18,7 @@ use crate::layout::meta::{GOALS, NEIGHBOURS};
 use crate::metric::{Metric, Scorer};
 
 /// Rows that are taken as queries.
-pub const QUERIES: usize = 48;
+pub const QUERIES: usize = 256;
 /// Fewer entries than this teach nothing.
 pub const LEAST_ENTRIES: u64 = 1000;
 /// Bounds this wide miss one in 700 of the neighbours at the k-th distance itself, hardly any other.
@@ -32,44 +33,42 @@ const MARGIN: f32 = 0.1;
 /// for a hundred.
 const SHARED_OUT: f32 = 0.8;
 
+/// What is added to ε for each power of ten by which a goal is above the last of [`GOALS`], …
+const BEYOND_EPSILON: f32 = 0.5;
+/// … and to the gap, as a share of the last.
+const BEYOND_GAP: f32 = 0.5;
+
 /// ε by the normal distribution alone, for each of [`GOALS`]: what an index goes by that has learned nothing.
 pub const BY_THEORY: [f32; 8] = [0.0, 0.84, 1.28, 1.65, 2.05, 2.33, 2.58, 3.09];
-/// The share of lists until something is known.
-const UNKNOWN_PROBES: [f32; 8] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0];
 
 impl IndexState {
     /// What a search for `k` rows takes for a recall goal from 0.5 to 1.
     #[must_use]
     pub fn effort(&self, k: usize, recall: f32) -> Effort {
-        let (epsilon, probes) = if self.meta.learned > 0 {
-            (&self.meta.epsilon, &self.meta.probes)
-        } else {
-            (
-                &[BY_THEORY; NEIGHBOURS.len()],
-                &[UNKNOWN_PROBES; NEIGHBOURS.len()],
-            )
-        };
-        let beyond = (k as f32 / NEIGHBOURS[1] as f32).max(1.0).sqrt();
+        if self.meta.learned == 0 {
+            return Effort::of_all_lists(quantile(&BY_THEORY, recall, BEYOND_EPSILON));
+        }
+        let (epsilon, gaps) = (self.meta.epsilon.each_ref(), self.meta.gaps.each_ref());
+        let gaps = gaps.map(|known| {
+            let last = known[GOALS.len() - 1];
+            quantile(known, recall, last * BEYOND_GAP)
+        });
         Effort {
             epsilon: between(
-                k,
-                epsilon.each_ref().map(|known| quantile(known, recall, 0.5)),
+                k.min(NEIGHBOURS[1]),
+                epsilon.map(|known| quantile(known, recall, BEYOND_EPSILON)),
             ),
-            probes: (beyond
-                * between(
-                    k,
-                    probes.each_ref().map(|known| quantile(known, recall, 0.1)),
-                ))
-            .clamp(0.0, 1.0),
+            gap: between(k, gaps),
         }
     }
 }
 
-/// Of what is known for [`NEIGHBOURS`], what it is for k, in between by its logarithm.
+/// Of what is known for [`NEIGHBOURS`], what it is for k, by its logarithm; for fewer than the first as for the first.
 fn between(k: usize, known: [f32; NEIGHBOURS.len()]) -> f32 {
     let [few, many] = NEIGHBOURS.map(|k| (k as f32).ln());
-    let share = (((k.max(1) as f32).ln() - few) / (many - few)).clamp(0.0, 1.0);
-    known[0] + share * (known[1] - known[0])
+    let share = (((k.max(1) as f32).ln() - few) / (many - few)).max(0.0);
+    let slope = known[1] - known[0];
+    known[0] + share.min(1.0) * slope + (share - 1.0).max(0.0) * slope.max(0.0)
 }
 
 /// Of what is known for [`GOALS`], what it is for a goal; `beyond` the last more for each further power of ten, up to six of them.
@@ -110,16 +109,15 @@ struct Neighbour {
     estimate: f32,
     /// One standard deviation of the estimate.
     deviation: f32,
-    /// Lists that come before its own.
-    rank: u32,
+    /// With which its list is looked at.
+    gap: f32,
 }
 
 /// What neighbours of one number needed.
 #[derive(Clone, Default)]
 struct Needs {
     epsilon: Vec<f32>,
-    /// Lists.
-    probes: Vec<f32>,
+    gaps: Vec<f32>,
 }
 
 /// Learns from these rows as queries and notes the result on the meta page.
@@ -150,13 +148,14 @@ pub fn learn(
     let epsilon = needs
         .each_mut()
         .map(|needs| goals(&mut needs.epsilon, share).map(|epsilon| (epsilon + MARGIN).min(WIDE)));
-    let probes = needs.each_mut().map(|needs| {
-        goals(&mut needs.probes, share).map(|rank| ((rank + 1.0) / lists.max(1) as f32).min(1.0))
-    });
+    // Of what is in the list that takes new rows nothing is asked: its gap is less than any.
+    let gaps = needs
+        .each_mut()
+        .map(|needs| goals(&mut needs.gaps, share).map(|gap| gap.max(0.0)));
     let rows = state.rows();
     update_meta(pages, |meta| {
         meta.epsilon = epsilon;
-        meta.probes = probes;
+        meta.gaps = gaps;
         meta.learned = rows.max(1);
     })?;
     state.refresh(pages)
@@ -190,7 +189,7 @@ fn neighbours<P: Pages>(
                 key: estimate_unit(state.metric, key),
                 estimate: candidate.estimate,
                 deviation: (candidate.estimate - candidate.lower) / WIDE,
-                rank: candidate.rank,
+                gap: candidate.gap,
             });
         }
         found.sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
@@ -200,7 +199,7 @@ fn neighbours<P: Pages>(
     Ok(found)
 }
 
-/// The ε with which each of the nearest would have had a lower bound not above the farthest of them, and the lists before it.
+/// The ε with which each of the nearest would have had a lower bound not above the farthest of them, and the gap.
 fn note_needs(nearest: &[Neighbour], needs: &mut Needs) {
     let Some(bar) = nearest.last().map(|last| last.key) else {
         return;
@@ -212,8 +211,7 @@ fn note_needs(nearest: &[Neighbour], needs: &mut Needs) {
             0.0
         }
     }));
-    let ranks = nearest.iter().map(|found| found.rank as f32);
-    needs.probes.extend(ranks);
+    needs.gaps.extend(nearest.iter().map(|found| found.gap));
 }
 
 /// For each of [`GOALS`] the quantile of what was needed, where each may miss `share` of what the goal lets pass.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod centroids;
 mod chain;
 pub mod check;
 pub mod insert;

@@ -56,6 +56,11 @@ pub trait Pages {
         Ok(true)
     }
 
+    /// A walk begins with this page soon.
+    fn prefetch(&self, block: u32) {
+        let _ = block;
+    }
+
     /// Begins a change of at most four pages.
     fn edit(&self) -> Self::Edit<'_>;
 

@@ -4,7 +4,6 @@
 use super::pages::Pages;
 use super::tree::Tree;
 use crate::error::Error;
-use crate::layout::directory::Slot;
 use crate::layout::entry::Geometry;
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::{META_BLOCK, NO_BLOCK, centre};
@@ -53,7 +52,7 @@ impl IndexState {
         let known = self.tree.as_ref().map(|tree| tree.version);
         let is = (self.meta.directory != NO_BLOCK).then_some(self.meta.version);
         if known != is {
-            self.read_tree(pages)?;
+            self.refresh_tree(pages)?;
         }
         Ok(())
     }
@@ -71,7 +70,21 @@ impl IndexState {
     /// Reads the tree again, whether the meta page says that it has changed or not.
     pub fn read_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
         self.read_meta(pages)?;
-        self.tree = Tree::read(pages, &self.meta, self.quantizer.code_bits())?.map(Arc::new);
+        self.refresh_tree(pages)
+    }
+
+    fn refresh_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
+        if self.meta.directory == NO_BLOCK {
+            self.tree = None;
+            return Ok(());
+        }
+        // Taken out, so that after an error nothing half read is left.
+        let mut tree = self.tree.take().unwrap_or_else(|| {
+            let code_bits = self.quantizer.code_bits();
+            Arc::new(Tree::unknown(code_bits))
+        });
+        Arc::make_mut(&mut tree).refresh(pages, &self.meta)?;
+        self.tree = Some(tree);
         Ok(())
     }
 
@@ -92,9 +105,8 @@ impl IndexState {
     /// Bytes of memory it takes, its quantizer aside, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let centre = size_of_val(self.centre.rotated());
-        let slots = self.tree.as_ref().map_or(0, |tree| tree.slots.len());
-        size_of::<Self>() + centre + slots * (centre + size_of::<Slot>())
+        let tree = self.tree.as_ref().map_or(0, |tree| tree.bytes());
+        size_of::<Self>() + size_of_val(self.centre.rotated()) + tree
     }
 
     /// The list that takes new entries: of a flat index all.
@@ -107,12 +119,14 @@ impl IndexState {
     fn read_centre(&mut self, pages: &impl Pages) -> Result<(), Error> {
         loop {
             let list = *self.list();
-            let mut elements = Vec::with_capacity(self.quantizer.code_bits());
+            let mut bytes = Vec::new();
             let whole = list.centre == NO_BLOCK
                 || pages.walk(list.centre, 0, list.generation, &mut |_, page| {
-                    centre::read(page, &mut elements)
+                    bytes.extend_from_slice(centre::read(page)?);
+                    Ok(())
                 })?;
             if whole {
+                let elements = centre::from_bytes(&bytes);
                 self.centre = Arc::new(self.centre_of(list.centre, elements)?);
                 return Ok(());
             }

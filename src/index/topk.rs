@@ -1,6 +1,24 @@
 //! The best k of a stream: a bounded max-heap, whose top is the worst of those kept.
 #![forbid(unsafe_code)]
 
+/// An `f32` in `total_cmp`'s order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ordered(pub f32);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
 /// Keeps the `k` smallest items pushed.
 ///
 /// Which of several equal items are kept is not defined; an order without ties (score, then id) leaves no choice.

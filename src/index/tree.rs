@@ -2,71 +2,121 @@
 //!
 //! Only VACUUM changes a tree, so what is remembered of it goes out of date slowly and is found out by the pages themselves: a list that
 //! has gone or was written anew has none of the generation that its slot tells. Entries appended to a list are behind those that were
-//! there.
+//! there. When it is looked at again, only the centroids of slots that hold another list are read.
 #![forbid(unsafe_code)]
 
+use super::centroids::Centroids;
 use super::chain::{Chain, append_page};
 use super::pages::{Edit, Pages};
+use super::state::IndexState;
 use crate::error::Error;
-use crate::kernel::kernels;
 use crate::layout::directory::{self, Slot};
 use crate::layout::meta::{ListHead, Meta};
-use crate::layout::page::{Kind, init};
+use crate::layout::page::{Kind, init, special};
 use crate::layout::{NO_BLOCK, PAGE, centre, corrupted};
-use crate::metric::Metric;
-use crate::quantizer::Centre;
-
-/// How much more a second list whose residual is parallel to the first one's is avoided (SOAR's λ).
-const PARALLEL_PENALTY: f32 = 1.5;
-/// The second list is chosen among so many nearest.
-const SECOND_AMONG: usize = 24;
 
 /// The lists of a tree.
+#[derive(Clone)]
 pub struct Tree {
     /// The meta page's version when they were read.
     pub version: u32,
     /// The directory's slots, used or not.
     pub slots: Vec<Slot>,
     /// The centroid of each slot.
-    pub centres: Vec<Centre>,
+    pub centroids: Centroids,
     /// Pages of the directory and of the centroids.
     directory: Vec<u32>,
-    centroids: Vec<u32>,
+    pages: Vec<u32>,
 }
 
 impl Tree {
-    /// Reads the tree of an index; none if it is flat. Centroids are of `bits` elements.
-    pub fn read(pages: &impl Pages, meta: &Meta, bits: usize) -> Result<Option<Self>, Error> {
-        if meta.directory == NO_BLOCK {
-            return Ok(None);
+    /// Nothing known yet of the tree of an index with codes of so many bits.
+    #[must_use]
+    pub fn unknown(code_bits: usize) -> Self {
+        Self {
+            version: 0,
+            slots: Vec::new(),
+            centroids: Centroids::new(code_bits),
+            directory: Vec::new(),
+            pages: Vec::new(),
         }
-        let (mut slots, mut elements) = (Vec::new(), Vec::new());
-        let (mut directory, mut centroids) = (Vec::new(), Vec::new());
-        let generation = meta.tree_generation;
+    }
+
+    /// Reads what has changed of the tree that the meta page tells of.
+    pub fn refresh(&mut self, pages: &impl Pages, meta: &Meta) -> Result<(), Error> {
         // The directory first: the centroid of a slot is written before the slot is used.
+        let known = std::mem::take(&mut self.slots);
+        self.directory.clear();
+        let (slots, directory) = (&mut self.slots, &mut self.directory);
+        let generation = meta.tree_generation;
         let whole = pages.walk(meta.directory, 0, generation, &mut |block, page| {
             directory.push(block);
-            directory::read(page, &mut slots)
-        })? && pages.walk(meta.centroids, 0, generation, &mut |block, page| {
-            centroids.push(block);
-            centre::read(page, &mut elements)
+            directory::read(page, slots)
         })?;
-        if !whole || elements.len() < slots.len() * bits {
-            return Err(corrupted("directory or centroids that are not whole"));
+        if !whole {
+            return Err(corrupted("directory that is not whole"));
         }
-        if elements.iter().any(|element| !element.is_finite()) {
-            return Err(corrupted("centroid that is not finite"));
+        let changed = |number: &usize| {
+            let list = self.slots[*number].list;
+            list != 0 && known.get(*number).is_none_or(|known| known.list != list)
+        };
+        let changed: Vec<usize> = (0..self.slots.len()).filter(changed).collect();
+        self.read_centroids(pages, meta, &changed)?;
+        self.version = meta.version;
+        Ok(())
+    }
+
+    /// Reads the pages on which the records of these slots are.
+    fn read_centroids(
+        &mut self,
+        pages: &impl Pages,
+        meta: &Meta,
+        changed: &[usize],
+    ) -> Result<(), Error> {
+        let (bytes, per_page) = (self.centroids.record_bytes(), centre::per_page());
+        let mut places: Vec<usize> = changed
+            .iter()
+            .flat_map(|number| number * bytes / per_page..=((number + 1) * bytes - 1) / per_page)
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        // Pages that were added follow the last one known.
+        let mut next = meta.centroids;
+        if let Some(&last) = self.pages.last() {
+            next = special(&pages.read(last)?)?.next;
         }
-        let centres = elements.chunks_exact(bits).take(slots.len());
-        Ok(Some(Self {
-            version: meta.version,
-            centres: centres
-                .map(|elements| Centre::new(elements.to_vec()))
-                .collect(),
-            slots,
-            directory,
-            centroids,
-        }))
+        while next != NO_BLOCK {
+            pages.pause();
+            self.pages.push(next);
+            next = special(&pages.read(next)?)?.next;
+        }
+        for place in places {
+            pages.pause();
+            let block = self.pages.get(place).copied();
+            let block = block.ok_or_else(|| corrupted("slot without a centroid"))?;
+            let page = pages.read(block)?;
+            if !special(&page)?.is_of(0, meta.tree_generation) {
+                return Err(corrupted("page in the centroids that is not of them"));
+            }
+            self.centroids.set(place * per_page, centre::read(&page)?);
+        }
+        if self.centroids.len() < self.slots.len() {
+            return Err(corrupted("fewer centroids than slots"));
+        }
+        self.centroids.pack(changed);
+        Ok(())
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.centroids.bytes() + self.slots.capacity() * size_of::<Slot>()
+    }
+
+    /// Whether there is a list in a slot.
+    #[must_use]
+    pub fn is_used(&self, number: usize) -> bool {
+        self.slots.get(number).is_some_and(Slot::is_used)
     }
 
     /// Lists there are.
@@ -86,36 +136,6 @@ impl Tree {
         self.used().map(|at| self.slots[at].head.entries).sum()
     }
 
-    /// The used slots for a query, those first whose lists are likeliest to have near rows. `rotated` is multiplied by `scale`.
-    #[must_use]
-    pub fn rank(&self, rotated: &[f32], scale: f32, metric: Metric) -> Vec<usize> {
-        let dot = kernels().dot;
-        let mut ranked: Vec<(f32, usize)> = self
-            .used()
-            .map(|at| {
-                let centre = &self.centres[at];
-                let product = scale * dot(rotated, centre.rotated());
-                let half_norm = match metric {
-                    Metric::DotProduct => 0.0,
-                    Metric::Cosine | Metric::Euclidean => centre.squared_norm() as f32 / 2.0,
-                };
-                (half_norm - product, at)
-            })
-            .collect();
-        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        ranked.into_iter().map(|(_, at)| at).collect()
-    }
-
-    /// The slots of the lists a vector belongs to: the nearest, and the one that makes up best for queries to which the first
-    /// does not seem near. None if there are no lists.
-    #[must_use]
-    pub fn assign(&self, rotated: &[f32], scale: f32) -> Option<(usize, Option<usize>)> {
-        let used: Vec<usize> = self.used().collect();
-        let centres: Vec<&Centre> = used.iter().map(|&at| &self.centres[at]).collect();
-        let (first, second) = assign(&centres, rotated, scale)?;
-        Some((used[first], second.map(|second| used[second])))
-    }
-
     /// Writes a slot in a change that may also write others.
     pub fn set_slot(&self, edit: &mut impl Edit, number: usize, slot: &Slot) -> Result<(), Error> {
         let block = self.directory_block(number)?;
@@ -129,23 +149,21 @@ impl Tree {
         block.ok_or_else(|| corrupted(format!("slot {number} beyond the directory")))
     }
 
-    /// An unused slot with this centroid, made if there is none. Only VACUUM may.
+    /// An unused slot with this centroid, made if there is none; none of `taken`. Only VACUUM may.
     pub fn prepare_slot(
         &mut self,
         pages: &impl Pages,
-        generation: u32,
-        centroid: Centre,
+        state: &IndexState,
+        point: Vec<f32>,
         taken: &[usize],
     ) -> Result<usize, Error> {
-        let free =
-            (0..self.slots.len()).find(|at| !self.slots[*at].is_used() && !taken.contains(at));
+        let generation = state.meta.tree_generation;
+        let free = (0..self.slots.len()).find(|at| !self.is_used(*at) && !taken.contains(at));
         let number = free.unwrap_or(self.slots.len());
-        self.write_centroid(pages, generation, number, centroid.rotated())?;
+        let record = self.centroids.put(&state.centre, number, point).to_vec();
+        self.write_centroid(pages, generation, number, &record)?;
         if free.is_none() {
             self.add_slot(pages, generation)?;
-            self.centres.push(centroid);
-        } else {
-            self.centres[number] = centroid;
         }
         Ok(number)
     }
@@ -174,13 +192,13 @@ impl Tree {
         pages: &impl Pages,
         generation: u32,
         number: usize,
-        elements: &[f32],
+        record: &[u8],
     ) -> Result<(), Error> {
-        let (mut at, mut rest) = (number * elements.len(), elements);
+        let (mut at, mut rest) = (number * record.len(), record);
         while !rest.is_empty() {
             let (place, from) = (at / centre::per_page(), at % centre::per_page());
             let (some, others) = rest.split_at(rest.len().min(centre::per_page() - from));
-            if let Some(&block) = self.centroids.get(place) {
+            if let Some(&block) = self.pages.get(place) {
                 let mut edit = pages.edit();
                 let page = edit.open(block)?;
                 centre::write(edit.bytes_mut(page)?, from, some)?;
@@ -189,8 +207,8 @@ impl Tree {
                 let mut image = vec![0; PAGE];
                 init(&mut image, Kind::Centre, 0, generation);
                 centre::write(&mut image, from, some)?;
-                let last = self.centroids.last().copied().unwrap_or(NO_BLOCK);
-                self.centroids.push(append_page(pages, last, &image)?);
+                let last = self.pages.last().copied().unwrap_or(NO_BLOCK);
+                self.pages.push(append_page(pages, last, &image)?);
             }
             (at, rest) = (at + some.len(), others);
         }
@@ -217,46 +235,4 @@ pub fn unused_slot() -> Slot {
         entries: 0,
     };
     slot_of(0, nowhere.head(0))
-}
-
-/// Of these centres the nearest to a vector, and by SOAR's loss a second (Sun et al., "SOAR: Improved Indexing for Approximate
-/// Nearest Neighbor Search", NeurIPS 2023): ‖x − c‖² + λ · ⟨x − c, r⟩² / ‖r‖², r being the residual of the first.
-pub fn assign(centres: &[&Centre], rotated: &[f32], scale: f32) -> Option<(usize, Option<usize>)> {
-    let dot = kernels().dot;
-    // ‖x − c‖² − ‖x‖²
-    let mut keys: Vec<(f32, usize)> = centres
-        .iter()
-        .enumerate()
-        .map(|(number, centre)| {
-            let product = scale * dot(rotated, centre.rotated());
-            (centre.squared_norm() as f32 - 2.0 * product, number)
-        })
-        .collect();
-    let among = SECOND_AMONG.min(keys.len());
-    if among == 0 {
-        return None;
-    }
-    if among < keys.len() {
-        keys.select_nth_unstable_by(among, |a, b| a.0.total_cmp(&b.0));
-    }
-    keys.truncate(among);
-    keys.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let (_, first) = keys[0];
-    let first_centre = centres[first].rotated();
-    let pairs = rotated.iter().zip(first_centre);
-    let residual: Vec<f32> = pairs.map(|(x, c)| x * scale - c).collect();
-    let squares = dot(&residual, &residual).max(f32::MIN_POSITIVE);
-    let along = scale * dot(rotated, &residual);
-    let loss = |&(key, number): &(f32, usize)| {
-        let parallel = along - dot(centres[number].rotated(), &residual);
-        (
-            key + PARALLEL_PENALTY * parallel * parallel / squares,
-            number,
-        )
-    };
-    let second = keys[1..]
-        .iter()
-        .map(loss)
-        .min_by(|a, b| a.0.total_cmp(&b.0));
-    Some((first, second.map(|(_, number)| number)))
 }

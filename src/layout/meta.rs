@@ -57,8 +57,8 @@ pub struct Meta {
     pub epsilon: [[f32; GOALS.len()]; NEIGHBOURS.len()],
     /// Entries when that was learned.
     pub learned: u64,
-    /// Likewise the share of a tree's lists that had to be looked at.
-    pub probes: [[f32; GOALS.len()]; NEIGHBOURS.len()],
+    /// Likewise how much farther from a query than the nearest few centroids those are whose lists had to be looked at.
+    pub gaps: [[f32; GOALS.len()]; NEIGHBOURS.len()],
     /// First page of a tree's directory; [`NO_BLOCK`] in a flat index.
     pub directory: u32,
     /// First page of the centroids of its lists.
@@ -100,7 +100,7 @@ impl Meta {
             },
             epsilon: Default::default(),
             learned: 0,
-            probes: Default::default(),
+            gaps: Default::default(),
             directory: NO_BLOCK,
             centroids: NO_BLOCK,
             tree_generation: 0,

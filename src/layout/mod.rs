@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod centre;
+pub mod centroid;
 pub mod directory;
 pub mod entry;
 pub mod meta;

@@ -91,6 +91,34 @@ impl Factors {
     };
 }
 
+/// The factors of a code for queries that are prepared for `pivot` in the place of the code's own centre: ⟨s, r⟩ is ⟨s, q − m⟩ − ⟨s, c − m⟩,
+/// m being the pivot, and what comes of the second term is added here. So a query is prepared once for the lists of many centres.
+#[must_use]
+pub fn shift(factors: Factors, code: &[u8], centre: &Centre, pivot: &Centre) -> Factors {
+    const LANES: usize = 8;
+    if factors.rescale == 0.0 {
+        return factors; // nothing is multiplied
+    }
+    let (centres, _) = centre.rotated.as_chunks::<LANES>();
+    let (pivots, _) = pivot.rotated.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for ((centre, pivot), byte) in centres.iter().zip(pivots).zip(code) {
+        for (at, sum) in sums.iter_mut().enumerate() {
+            let sign = f32::from(byte >> at & 1) * 2.0 - 1.0;
+            *sum += f64::from(sign * (centre[at] - pivot[at]));
+        }
+    }
+    let sum: f64 = sums.into_iter().sum();
+    let add = f64::from(factors.add) - f64::from(factors.rescale) * sum;
+    if add.abs() > LARGEST {
+        return Factors::UNKNOWN;
+    }
+    Factors {
+        add: add as f32,
+        ..factors
+    }
+}
+
 /// x₀ is taken for no more than this, for the sake of the error that the tables of a query bring in (`query.rs`). It is
 /// within 0.80 ± 0.21/√n in all but contrived cases.
 pub(super) const LARGEST_COSINE: f64 = 0.95;

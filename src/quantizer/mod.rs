@@ -33,7 +33,7 @@ mod rotation;
 mod tests;
 
 pub use block::{Row, block_bytes, pack, row_bytes, unpack};
-pub use code::{Centre, Factors, encode};
+pub use code::{Centre, Factors, encode, shift};
 pub use query::{Bound, QueryCode};
 pub use rotation::Quantizer;
 

@@ -1,4 +1,4 @@
-//! A query prepared for the codes of one centre.
+//! A query prepared for the codes of one centre, or of many whose factors were shifted to one (`code::shift`).
 //!
 //! The inner product ⟨s, r⟩ is a sum over groups of four dimensions, of which each has sixteen possible values: a table
 //! for each group. The query's elements are rounded to whole multiples of a step such that the numbers of every group's
@@ -14,7 +14,7 @@
 
 use super::code::LARGEST_COSINE;
 use super::{Centre, Factors, LARGEST, SMALLEST, dot};
-use crate::kernel::{BlockQuery, Kernels};
+use crate::kernel::{BlockQuery, Kernels, kernels};
 use crate::metric::Metric;
 
 /// Dimensions of a group, and numbers in its table.
@@ -24,7 +24,16 @@ const TABLE: usize = 1 << GROUP;
 /// One query, prepared for one centre. Its buffers are used again by the next [`QueryCode::prepare`].
 #[derive(Clone, Debug, Default)]
 pub struct QueryCode {
+    /// The rotated query, under cosine divided by its norm.
+    scaled: Vec<f32>,
     residual: Vec<f32>,
+    metric: Metric,
+    epsilon: f32,
+    /// Of the residual for which the tables are.
+    squares: f64,
+    /// What rounding in tables and weights adds to the squares in [`QueryCode::slack`].
+    lost: f64,
+    usable: bool,
     tables: Vec<u8>,
     weights: Vec<i8>,
     /// ⟨s, r⟩ ≈ scale · sum + offset, in tables and in rows.
@@ -71,21 +80,18 @@ impl QueryCode {
             "a query and a centre"
         );
         let scale = Centre::scale(rotated, metric).unwrap_or(0.0);
+        self.scaled.clear();
+        self.scaled
+            .extend(rotated.iter().map(|element| element * scale));
         self.residual.clear();
-        let pairs = rotated.iter().zip(centre.rotated());
+        let pairs = self.scaled.iter().zip(centre.rotated());
         self.residual
-            .extend(pairs.map(|(element, centre)| element * scale - centre));
-        let squares = dot(&self.residual, &self.residual);
-        let base = match metric {
-            Metric::Euclidean => squares,
-            Metric::Cosine => squares / 2.0,
-            Metric::DotProduct => -dot(centre.rotated(), &self.residual),
-        };
-        let norm = squares.sqrt();
-        let known = scale != 0.0
-            && base.abs() <= LARGEST
-            && (norm == 0.0 || (SMALLEST..=LARGEST).contains(&norm));
-        if !known {
+            .extend(pairs.map(|(element, centre)| element - centre));
+        (self.metric, self.epsilon) = (metric, epsilon);
+        self.squares = dot(&self.residual, &self.residual);
+        let norm = self.squares.sqrt();
+        self.usable = scale != 0.0 && (norm == 0.0 || (SMALLEST..=LARGEST).contains(&norm));
+        if !self.usable {
             self.residual.fill(0.0);
         }
         let (widest_group, widest) = self.widest();
@@ -95,11 +101,53 @@ impl QueryCode {
         self.fill_tables(table_step as f32);
         self.fill_weights(row_step as f32);
         let step = (table_step / 2.0).max(row_step);
-        let lost = step * step * rotated.len() as f64 / 12.0 / (1.0 - LARGEST_COSINE.powi(2));
-        self.slack = epsilon * (squares + lost).sqrt() as f32;
-        self.base = base as f32;
-        if !known {
-            (self.base, self.slack) = (f32::NAN, 0.0);
+        self.lost = step * step * rotated.len() as f64 / 12.0 / (1.0 - LARGEST_COSINE.powi(2));
+        self.set_base(self.squares, centre.rotated());
+    }
+
+    /// Goes on to the codes of another centre, whose factors were shifted to the one this was prepared for.
+    ///
+    /// Panics if they differ in length.
+    pub fn turn_to(&mut self, centre: &[f32]) {
+        assert_eq!(self.scaled.len(), centre.len(), "a query and a centre");
+        let squares = (kernels().l2_squared_f64)(&self.scaled, centre);
+        self.set_base(squares, centre);
+    }
+
+    /// `squares`: ‖q − c‖²
+    fn set_base(&mut self, squares: f64, centre: &[f32]) {
+        let base = match self.metric {
+            Metric::Euclidean => squares,
+            Metric::Cosine => squares / 2.0,
+            // −⟨c, q − c⟩
+            Metric::DotProduct => dot(centre, centre) - dot(centre, &self.scaled),
+        };
+        let known = self.usable && base.abs() <= LARGEST && squares.sqrt() <= LARGEST;
+        (self.base, self.slack) = if known {
+            let slack = self.epsilon * (squares + self.lost).sqrt() as f32;
+            (base as f32, slack)
+        } else {
+            (f32::NAN, 0.0)
+        };
+    }
+
+    /// The query, rotated; under cosine divided by its norm.
+    #[must_use]
+    pub fn scaled(&self) -> &[f32] {
+        &self.scaled
+    }
+
+    /// For codes made under [`Metric::Euclidean`], whatever the query's metric: their estimates are squared distances, without bounds.
+    #[must_use]
+    pub fn squared_distances(&self) -> BlockQuery<'_> {
+        BlockQuery {
+            base: if self.usable {
+                self.squares as f32
+            } else {
+                f32::NAN
+            },
+            slack: 0.0,
+            ..self.block()
         }
     }
 

@@ -10,7 +10,7 @@ use crate::pg::index_pages::{
     vacuum_delay,
 };
 use crate::pg::relation::Relation;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 const _: () = assert!(PAGE == index_pages::PAGE, "pages of BLCKSZ bytes");
 
@@ -21,6 +21,9 @@ pub struct PgPages<'r> {
     in_vacuum: bool,
     /// Changes under way: their pages are locked.
     edits: Cell<u32>,
+    /// What the last walk read with, between walks without a page: making one asks the kernel for the file's length, and a search
+    /// of a tree walks a hundred lists.
+    reader: RefCell<Option<PageReader<'r>>>,
 }
 
 impl<'r> PgPages<'r> {
@@ -30,6 +33,7 @@ impl<'r> PgPages<'r> {
             index,
             in_vacuum: false,
             edits: Cell::new(0),
+            reader: RefCell::new(None),
         }
     }
 
@@ -39,6 +43,11 @@ impl<'r> PgPages<'r> {
             in_vacuum: true,
             ..Self::new(index)
         }
+    }
+
+    fn keep(&self, mut reader: PageReader<'r>) {
+        reader.let_go();
+        self.reader.replace(Some(reader));
     }
 
     /// The index.
@@ -83,7 +92,8 @@ impl Pages for PgPages<'_> {
         generation: u32,
         each: &mut Visit<'_>,
     ) -> Result<bool, Error> {
-        let mut reader = PageReader::new(self.index, self.blocks());
+        let known = self.reader.take();
+        let mut reader = known.unwrap_or_else(|| PageReader::new(self.index, self.blocks()));
         let mut walk = Walk::new(list, generation);
         let mut next = Some(first);
         while let Some(block) = next {
@@ -94,7 +104,10 @@ impl Pages for PgPages<'_> {
             reader.turn_to(block);
             let page = reader.page();
             match walk.step(self, page)? {
-                None => return Ok(false),
+                None => {
+                    self.keep(reader);
+                    return Ok(false);
+                }
                 Some(following) => next = following,
             }
             if let Some(next) = next {
@@ -102,7 +115,14 @@ impl Pages for PgPages<'_> {
             }
             each(block, page)?;
         }
+        self.keep(reader);
         Ok(true)
+    }
+
+    fn prefetch(&self, block: u32) {
+        if let Some(reader) = &*self.reader.borrow() {
+            reader.prefetch(block);
+        }
     }
 
     fn edit(&self) -> PgEdit<'_> {

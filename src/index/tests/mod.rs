@@ -20,6 +20,8 @@ use crate::metric::{Metric, Scorer};
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEED: u64 = 0x0c0f_1fe5;
+/// More than any test has that is not about trees.
+const TREE_ROWS: u64 = 1 << 20;
 
 /// Numbers from −1 to 1, the same in every run.
 struct Random(u64);
@@ -113,7 +115,7 @@ impl Model {
             .num_threads(2)
             .build()
             .unwrap();
-        let plan = Plan::flat(centre);
+        let plan = Plan::flat(&self.state, centre);
         let mut builder = Builder::new(&self.pages, self.state.clone(), plan, Some(&workers));
         for (tid, vector) in &rows {
             builder.push(vector, *tid, u64::from(tid.block)).unwrap();
@@ -139,7 +141,7 @@ impl Model {
 
     fn maintain(&mut self) -> super::vacuum::Maintenance {
         let rows = &self.rows;
-        maintain(&self.pages, &mut self.state, &mut |tid| {
+        maintain(&self.pages, &mut self.state, TREE_ROWS, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
         .unwrap()

@@ -2,13 +2,17 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::index::build::{Sample, rows_per_list};
 use crate::index::vacuum::{Step, grow_tree, next_step};
 
 impl Model {
     fn build_tree(&mut self, count: usize) {
         let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
         let sample: Vec<Vec<f32>> = rows.iter().map(|(_, vector)| vector.clone()).collect();
-        let plan = Plan::tree(&self.state, &sample, count as u64, None, &mut || ());
+        let mut points = Sample::new(&self.state);
+        sample.iter().for_each(|vector| points.add(vector));
+        let lists = count as u64 / rows_per_list(count as u64);
+        let plan = Plan::tree(points, None, lists, None, &mut || ());
         assert!(plan.lists() > 1);
         let mut builder = Builder::new(&self.pages, self.state.clone(), plan, None);
         for (tid, vector) in &rows {
@@ -71,7 +75,7 @@ fn a_tree_built_at_once_finds_the_nearest() {
         for dimension in [8, 64, 200] {
             let mut model = Model::new(dimension, metric);
             model.build_tree(2000);
-            assert_eq!(model.lists(), 5);
+            assert!((18..=22).contains(&model.lists()));
             model.check_tree();
             model.all_are_found();
             model.grow(100);
@@ -87,19 +91,19 @@ fn fewer_lists_are_fewer_codes() {
     let mut model = Model::new(64, Metric::Euclidean);
     model.build_tree(4000);
     let query = model.vector();
-    let scanned = |model: &Model, probes: f32| {
+    let scanned = |model: &Model, gap: f32| {
         let effort = Effort {
             epsilon: 2.0,
-            probes,
+            gap,
         };
         let mut search =
             Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
         search.next(None).unwrap();
         (search.stats.lists, search.stats.codes)
     };
-    let (lists, few) = scanned(&model, 0.2);
-    let (all_lists, all) = scanned(&model, 1.0);
-    assert_eq!((lists, all_lists), (2, 10));
+    let (lists, few) = scanned(&model, 0.0);
+    let (all_lists, all) = scanned(&model, f32::INFINITY);
+    assert!(lists < 6 && all_lists >= 36, "{lists} of {all_lists}");
     assert!(few * 3 < all && all <= 8000, "{few} of {all}");
 }
 
@@ -110,7 +114,7 @@ fn k_rows_come_back_whatever_lists_are_chosen() {
     let query = model.vector();
     let effort = Effort {
         epsilon: 2.0,
-        probes: 0.1,
+        gap: 0.0,
     };
     for (share, k) in [(1, 10), (1, 2000), (50, 10), (1000, 3), (1000, 10)] {
         let passes = |tid: EntryTid| (tid.block * 7 + u32::from(tid.offset)).is_multiple_of(share);
@@ -143,7 +147,7 @@ fn a_flat_index_becomes_a_tree_and_keeps_up() {
     let before = model.state.clone();
     assert!(model.grow_tree().unwrap());
     model.check_tree();
-    assert_eq!(model.lists(), 10);
+    assert!((36..=44).contains(&model.lists()));
     let mut steps = 0;
     while let Some(step) = model.next_step() {
         // A search and an insert between any two steps, and a search by what was known before all of them.
@@ -234,7 +238,7 @@ fn rows_without_a_code_are_found_and_do_not_keep_vacuum_busy() {
     // They are where every search looks.
     let effort = Effort {
         epsilon: 2.0,
-        probes: 0.0,
+        gap: f32::NEG_INFINITY,
     };
     let query = model.vector();
     let mut search = Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
@@ -366,7 +370,7 @@ fn a_tree_learns_how_many_lists_it_takes() {
     model.learn(200);
     let metric = model.state.metric;
     let efforts = [0.5, 0.9, 0.99, 0.999, 0.9999].map(|goal| model.state.effort(10, goal));
-    assert!(efforts.is_sorted_by(|a, b| a.epsilon <= b.epsilon && a.probes <= b.probes));
+    assert!(efforts.is_sorted_by(|a, b| a.epsilon <= b.epsilon && a.gap <= b.gap));
     for (goal, k) in [(0.5, 10), (0.9, 10), (0.99, 10), (0.99, 100), (0.999, 100)] {
         let effort = model.state.effort(k, goal);
         let (mut hits, mut wanted) = (0, 0);

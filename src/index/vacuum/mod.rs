@@ -26,7 +26,6 @@ pub use remove::{Removal, remove_dead};
 pub use rewrite::{CENTRE_SAMPLE, rewrite};
 pub use tree::{Step, grow_tree, next_step};
 
-use super::build::TREE_ROWS;
 use super::chain::free_page_if;
 use super::pages::{Edit, Pages};
 use super::state::IndexState;
@@ -65,10 +64,11 @@ pub struct Maintenance {
 
 /// Frees what a crash left behind, and puts in order what has grown or thinned out enough: a flat index's list is written anew, or becomes
 /// a tree; a tree takes up new entries, and its lists are split, merged or written anew. Costs a look at one page where nothing has, and at
-/// the directory of a tree.
+/// the directory of a tree. From `tree_rows` on it is to be a tree.
 pub fn maintain(
     pages: &impl Pages,
     state: &mut IndexState,
+    tree_rows: u64,
     vector: &mut VectorOf<'_>,
 ) -> Result<Maintenance, Error> {
     state.refresh(pages)?;
@@ -80,7 +80,7 @@ pub fn maintain(
     }
     if state.tree.is_none() {
         maintain_list(pages, state, vector, &mut done)?;
-        if state.list().entries >= TREE_ROWS {
+        if state.list().entries >= tree_rows {
             done.steps += u64::from(grow_tree(pages, state, vector)?);
         }
     }
@@ -115,7 +115,7 @@ fn maintain_list(
     state.refresh(pages)?;
     let list = *state.list();
     let recentre = list.entries >= recentre_at(&list);
-    if (recentre || is_thin(&list)) && list.entries < TREE_ROWS {
+    if recentre || is_thin(&list) {
         done.freed += rewrite(pages, state, recentre, vector)?;
         done.rewritten = true;
     }
@@ -123,7 +123,7 @@ fn maintain_list(
 }
 
 fn recentre_at(list: &ListHead) -> u64 {
-    (list.centred * RECENTRE_GROWTH).clamp(LEAST_CENTRED, TREE_ROWS)
+    (list.centred * RECENTRE_GROWTH).max(LEAST_CENTRED)
 }
 
 fn is_thin(list: &ListHead) -> bool {

@@ -16,12 +16,14 @@
 use super::rewrite::unpack;
 use super::{VectorOf, count, is_thin, some_rows, update_meta, walk_list};
 use crate::error::Error;
-use crate::index::build::{Plan, ROWS_PER_LIST, SAMPLE_PER_LIST, write_tree};
+use crate::index::build::{Plan, SAMPLE_PER_LIST, Sample, rows_per_list, write_tree};
+use crate::index::centroids::Assigner;
 use crate::index::chain::{ChainWriter, free_chain, free_page};
 use crate::index::insert::{Encoder, insert_unknown};
 use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
-use crate::index::tree::{Tree, assign, slot_of, unused_slot};
+use crate::index::tree::{Tree, slot_of, unused_slot};
+use crate::kernel::kernels;
 use crate::kmeans::kmeans;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
@@ -33,11 +35,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Entries of a list as it should be: two for a row.
-const ENTRIES: u64 = 2 * ROWS_PER_LIST;
+fn wanted_entries(state: &IndexState) -> u64 {
+    2 * rows_per_list(state.rows())
+}
+
 /// A list of so many times as many is split …
 const TOO_LARGE: u64 = 2;
 /// … and one of a share of them is merged: one in so many.
-const TOO_SMALL: u64 = 8;
+const TOO_SMALL: u64 = 4;
 /// Entries of the first list are taken up when there are so many pages of them: before, scanning them costs less than the work.
 const TAKE_UP_PAGES: u64 = 16;
 /// Pages taken up in one step.
@@ -72,7 +77,8 @@ pub fn next_step(
     let lists = tree.lists();
     let head = |at: usize| tree.slots[at].head;
     // First of all, so that no list becomes much larger than it should be while entries are taken up.
-    let large = |at: &usize| head(*at).entries > ENTRIES * TOO_LARGE && !is_hopeless(&head(*at));
+    let wanted = wanted_entries(state);
+    let large = |at: &usize| head(*at).entries > wanted * TOO_LARGE && !is_hopeless(&head(*at));
     if let Some(at) = tree.used().find(large) {
         return Ok(Some(Step::Split(at)));
     }
@@ -80,7 +86,7 @@ pub fn next_step(
         return Ok(Some(Step::TakeUp(until)));
     }
     Ok(tree.used().find_map(|at| {
-        if head(at).entries < ENTRIES / TOO_SMALL && lists > 1 {
+        if head(at).entries < wanted / TOO_SMALL && lists > 1 {
             Some(Step::Merge(at))
         } else if is_thin(&head(at)) {
             Some(Step::Pack(at))
@@ -118,19 +124,22 @@ pub fn grow_tree(
 ) -> Result<bool, Error> {
     let rows = count(pages, state)?.live;
     let bytes = state.quantizer.code_bits() * size_of::<f32>();
-    let wanted = (rows / ROWS_PER_LIST * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
-    let mut sample = Vec::new();
+    let lists = rows / rows_per_list(rows);
+    let wanted = (lists * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
+    let mut sample = Sample::new(state);
     for tid in some_rows(pages, state, rows, wanted)? {
         pages.pause();
-        sample.extend(vector(tid)?);
+        if let Some(vector) = vector(tid)? {
+            sample.add(&vector);
+        }
     }
-    let plan = Plan::tree(state, &sample, rows, None, &mut || pages.pause());
-    drop(sample);
+    let centre = Some(Arc::clone(&state.centre));
+    let plan = Plan::tree(sample, centre, lists, None, &mut || pages.pause());
     if plan.lists() < 2 {
         return Ok(false);
     }
-    let centres = plan.into_lists();
-    let count = centres.len() as u32;
+    let centroids = plan.into_centroids();
+    let count = centroids.len() as u32;
     let generation = update_meta(pages, |meta| {
         meta.rewriting = 1;
         meta.generations += 1 + count;
@@ -138,12 +147,12 @@ pub fn grow_tree(
     .generations
         - count;
     let first_list = state.meta.lists;
-    let mut slots = Vec::with_capacity(centres.len());
+    let mut slots = Vec::with_capacity(centroids.len());
     for number in 1..=count {
         let (list, generation) = (first_list + number, generation + number);
         slots.push(empty_list(pages, state, list, generation)?);
     }
-    let (directory, centroids) = write_tree(pages, &centres, &slots, generation)?;
+    let (directory, centroids) = write_tree(pages, &centroids, &slots, generation)?;
     update_meta(pages, |meta| {
         meta.directory = directory;
         meta.centroids = centroids;
@@ -175,15 +184,11 @@ impl Step {
         state: &mut IndexState,
         vector: &mut VectorOf<'_>,
     ) -> Result<u64, Error> {
-        let tree = state
-            .tree
-            .clone()
-            .ok_or_else(|| corrupted("tree without a directory"))?;
         let freed = match self {
-            Self::TakeUp(until) => take_up(pages, state, &tree, until, vector)?,
-            Self::Split(at) => split(pages, state, &tree, at, vector)?,
-            Self::Merge(at) => merge(pages, state, &tree, at, vector)?,
-            Self::Pack(at) => pack(pages, state, &tree, at)?,
+            Self::TakeUp(until) => take_up(pages, state, until, vector)?,
+            Self::Split(at) => split(pages, state, at, vector)?,
+            Self::Merge(at) => merge(pages, state, at, vector)?,
+            Self::Pack(at) => pack(pages, state, at)?,
         };
         state.refresh(pages)?;
         state.read_tree(pages)?;
@@ -191,11 +196,17 @@ impl Step {
     }
 }
 
+fn tree_of(state: &IndexState) -> Result<Arc<Tree>, Error> {
+    let tree = state.tree.clone();
+    tree.ok_or_else(|| corrupted("tree without a directory"))
+}
+
 /// Entries on their way to lists, by slot.
 #[derive(Default)]
 struct Bundle {
     rows: BTreeMap<usize, Vec<u8>>,
     encoder: Encoder,
+    assigner: Assigner,
 }
 
 impl Bundle {
@@ -210,10 +221,13 @@ impl Bundle {
         without: Option<usize>,
     ) -> Result<bool, Error> {
         let tid = EntryTid::from_bytes(&row.tid);
-        let Some(scale) = self.encoder.rotate(state, vector)? else {
-            return Ok(false);
-        };
-        let Some((first, second)) = tree.assign(self.encoder.rotated(), scale) else {
+        self.encoder.rotate(state, vector)?;
+        let rotated = self.encoder.rotated();
+        let is_used = |number| tree.is_used(number);
+        let assigned = self
+            .assigner
+            .assign(state, &tree.centroids, is_used, rotated);
+        let Some((first, second)) = assigned else {
             return Ok(false);
         };
         let mut lists = [Some(first), second];
@@ -233,7 +247,7 @@ impl Bundle {
         for list in lists.into_iter().flatten() {
             let entry = self
                 .encoder
-                .row(state, &tree.centres[list], tid, row.signature);
+                .row(state, &tree.centroids.centre(list), tid, row.signature);
             if !read_row(entry)?.factors.error.is_finite() {
                 return Ok(false);
             }
@@ -307,10 +321,10 @@ fn append(
 fn take_up(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree: &Tree,
     until: u32,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
+    let tree = &tree_of(state)?;
     let list = *state.list();
     let (mut bundle, mut unknown) = (Bundle::default(), Vec::new());
     let (mut passed, mut block, mut taken) = (Vec::new(), list.first, 0);
@@ -428,25 +442,33 @@ fn end(pages: &impl Pages, old: &Slot) -> Result<u64, Error> {
 fn split(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree: &Tree,
     at: usize,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
+    let mut tree = tree_of(state)?;
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
-    let Some(centres) = halves(pages, state, &rows, vector)? else {
+    let Some(points) = halves(pages, state, &rows, vector)? else {
         // Vectors that are alike: to be tried again when there are twice as many.
         let mut slot = old;
         slot.head.centred = old.head.entries;
-        swing(pages, tree, &[(at, slot)])?;
+        swing(pages, &tree, &[(at, slot)])?;
         return Ok(0);
     };
     let meta = begin(pages, 2)?;
+    // Nobody else holds it now, so that it is not copied.
+    state.tree = None;
+    let mut taken = vec![at];
+    for point in points {
+        let number = Arc::make_mut(&mut tree).prepare_slot(pages, state, point, &taken)?;
+        taken.push(number);
+    }
+    let centres = [taken[1], taken[2]].map(|number| tree.centroids.centre(number));
     let mut lists = [1, 0].map(|back| {
         let (list, generation) = (meta.lists - back, meta.generations - back);
         ChainWriter::new(pages, state.geometry, list, generation)
     });
-    let mut encoder = Encoder::default();
+    let (mut encoder, mut unknown) = (Encoder::default(), Vec::new());
     for bytes in rows.chunks_exact(state.geometry.row_bytes()) {
         pages.pause();
         let row = read_row(bytes)?;
@@ -456,23 +478,27 @@ fn split(
             None => None,
         };
         let Some(scale) = scale else {
-            insert_unknown(pages, state, row)?;
+            unknown.push(bytes);
             continue;
         };
         let side = nearer(&centres, encoder.rotated(), scale);
-        lists[side].push(encoder.row(state, &centres[side], tid, row.signature))?;
+        let entry = encoder.row(state, &centres[side], tid, row.signature);
+        if read_row(entry)?.factors.error.is_finite() {
+            lists[side].push(entry)?;
+        } else {
+            unknown.push(bytes);
+        }
     }
-    let bits = state.quantizer.code_bits();
-    let mut tree = Tree::read(pages, &meta, bits)?.ok_or_else(|| corrupted("tree that is gone"))?;
     let mut slots = vec![(at, unused_slot())];
-    let mut taken = vec![at];
-    for (writer, centre) in lists.into_iter().zip(centres) {
+    for (writer, number) in lists.into_iter().zip([taken[1], taken[2]]) {
         let (list, generation) = writer.owner();
-        let chain = writer.finish()?;
-        let number = tree.prepare_slot(pages, meta.tree_generation, centre, &taken)?;
-        taken.push(number);
-        slots.push((number, slot_of(list, chain.head(generation))));
+        slots.push((number, slot_of(list, writer.finish()?.head(generation))));
     }
+    state.tree = Some(tree);
+    for bytes in unknown {
+        insert_unknown(pages, state, read_row(bytes)?)?;
+    }
+    let tree = tree_of(state)?;
     swing(pages, &tree, &slots)?;
     end(pages, &old)
 }
@@ -484,11 +510,12 @@ fn halves(
     state: &IndexState,
     rows: &[u8],
     vector: &mut VectorOf<'_>,
-) -> Result<Option<[Centre; 2]>, Error> {
+) -> Result<Option<[Vec<f32>; 2]>, Error> {
+    let wanted = wanted_entries(state);
     let rows = rows.chunks_exact(state.geometry.row_bytes());
     let step = rows
         .len()
-        .div_ceil(2 * (ENTRIES * TOO_LARGE) as usize)
+        .div_ceil(2 * (wanted * TOO_LARGE) as usize)
         .max(1);
     let (mut points, mut encoder) = (Vec::new(), Encoder::default());
     for bytes in rows.step_by(step) {
@@ -512,23 +539,27 @@ fn halves(
         .filter(|point| nearer(&centres, point, 1.0) == 1)
         .count();
     // Of a sample the same share is asked for, twice over: a half that is merged again would be split again.
-    let least = (ENTRIES / TOO_SMALL) as usize * if step > 1 { 2 } else { 1 };
-    Ok((second.min(count - second) >= least).then_some(centres))
+    let least = (wanted / TOO_SMALL) as usize * if step > 1 { 2 } else { 1 };
+    let halves = [0, 1].map(|number| found.get(number).to_vec());
+    Ok((second.min(count - second) >= least).then_some(halves))
 }
 
 /// Which of two centres is nearer to a vector.
 fn nearer(centres: &[Centre; 2], rotated: &[f32], scale: f32) -> usize {
-    let [first, second] = centres;
-    assign(&[first, second], rotated, scale).map_or(0, |(nearest, _)| nearest)
+    let dot = kernels().dot;
+    let [first, second] = centres.each_ref().map(|centre| {
+        centre.squared_norm() as f32 - 2.0 * scale * dot(rotated, centre.rotated())
+    });
+    usize::from(second < first)
 }
 
 fn merge(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree: &Arc<Tree>,
     at: usize,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
+    let tree = &tree_of(state)?;
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
     let (mut bundle, mut unknown) = (Bundle::default(), Vec::new());
@@ -552,7 +583,8 @@ fn merge(
     end(pages, &old)
 }
 
-fn pack(pages: &impl Pages, state: &mut IndexState, tree: &Tree, at: usize) -> Result<u64, Error> {
+fn pack(pages: &impl Pages, state: &mut IndexState, at: usize) -> Result<u64, Error> {
+    let tree = &tree_of(state)?;
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
     let meta = update_meta(pages, |meta| {
