@@ -27,8 +27,10 @@ use std::sync::Arc;
 /// the least maintenance_work_mem.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// From so many rows on an index is a tree, unless told otherwise.
-pub const TREE_ROWS: u64 = 20_000;
+/// From so many rows on an index is a tree, unless told otherwise. At 400,000 real vectors of 256 dimensions a tree answers a recall goal of
+/// 0.95 in a quarter of a flat index's time and the default of 0.99 in nine tenths of it; at 62,000 of 384 in a half and in nine tenths, but
+/// it takes two and a half times the room and four times as long to build, which so few rows do not repay.
+pub const TREE_ROWS: u64 = 100_000;
 /// Rows of a sample for each list that lists are chosen by, …
 pub const SAMPLE_PER_LIST: u64 = 32;
 /// … and the fewest that one can be chosen by.

@@ -229,11 +229,7 @@ impl Assigner {
 }
 
 /// The [`AMONG`] nearest by their codes.
-fn near(
-    query: &QueryCode,
-    centroids: &Centroids,
-    is_used: impl Fn(usize) -> bool,
-) -> Vec<usize> {
+fn near(query: &QueryCode, centroids: &Centroids, is_used: impl Fn(usize) -> bool) -> Vec<usize> {
     let scan = kernels().scan_block;
     let of_block = query.squared_distances();
     let mut best: TopK<(Ordered, usize)> = TopK::new(AMONG);

@@ -92,10 +92,7 @@ fn fewer_lists_are_fewer_codes() {
     model.build_tree(4000);
     let query = model.vector();
     let scanned = |model: &Model, gap: f32| {
-        let effort = Effort {
-            epsilon: 2.0,
-            gap,
-        };
+        let effort = Effort { epsilon: 2.0, gap };
         let mut search =
             Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
         search.next(None).unwrap();

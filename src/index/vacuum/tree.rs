@@ -547,9 +547,9 @@ fn halves(
 /// Which of two centres is nearer to a vector.
 fn nearer(centres: &[Centre; 2], rotated: &[f32], scale: f32) -> usize {
     let dot = kernels().dot;
-    let [first, second] = centres.each_ref().map(|centre| {
-        centre.squared_norm() as f32 - 2.0 * scale * dot(rotated, centre.rotated())
-    });
+    let [first, second] = centres
+        .each_ref()
+        .map(|centre| centre.squared_norm() as f32 - 2.0 * scale * dot(rotated, centre.rotated()));
     usize::from(second < first)
 }
 
