@@ -34,6 +34,8 @@ class Arrangement(abc.ABC):
     name: str
     #: Settings of every connection that asks, whatever it trades.
     session: dict = {}
+    #: What the server said to the last build of a vector index.
+    notices: tuple = ()
 
     def __init__(self, dimension: int, metric: str, table: str = "item"):
         self.dimension, self.metric, self.table = dimension, metric, table
@@ -49,6 +51,10 @@ class Arrangement(abc.ABC):
     @abc.abstractmethod
     def index(self, connection, workers: int = 0) -> float:
         """Builds the vector index, if it has one, over the rows that are there; the seconds it took."""
+
+    def rebuild(self, connection, workers: int = 0) -> float:
+        """Builds a vector index that is there anew; the seconds it took."""
+        return self.index(connection, workers)
 
     @abc.abstractmethod
     def settle(self, connection):
@@ -69,6 +75,10 @@ class Arrangement(abc.ABC):
     @abc.abstractmethod
     def upsert_many(self, rows: Rows, tenant: str = ONLY) -> Step:
         """Records of one tenant in or replaced by one statement."""
+
+    @abc.abstractmethod
+    def delete(self, ids: list[str], tenant: str = ONLY) -> Step:
+        """Records of one tenant out, by one statement."""
 
     @abc.abstractmethod
     def copy(self, connection, rows: Rows) -> float:

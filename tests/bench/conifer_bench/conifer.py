@@ -75,6 +75,9 @@ class Conifer(Arrangement):
             "upsert",
         )
 
+    def delete(self, ids, tenant=ONLY):
+        return Step(f"SELECT pc_delete('{self.table}', %b, ids => %b::text[])", (tenant, ids), "delete")
+
     def copy(self, connection, rows):
         return copy_binary(connection, f'"{self.table}" (namespace, id, values, metadata)', self.records(rows))
 
