@@ -6,7 +6,7 @@ import json
 import pytest
 
 from conifer_bench import __main__ as command
-from conifer_bench import clients, measure, system
+from conifer_bench import clients, lifecycle, measure, system, upkeep
 from conifer_bench.workloads import WORKLOADS
 
 
@@ -67,6 +67,35 @@ def test_wal_and_bytes_are_those_of_the_rows(raw):
         assert vector < count < 40 * vector, name
     for name, count in figure(raw, "b", "table_bytes").items():
         assert 500 * vector < count < 4 * 500 * vector, name
+
+
+def test_whole_pages_in_the_wal_follow_a_checkpoint(raw):
+    images = {
+        since: figure(raw, "i", "page_images_per_row", **{"last checkpoint": since})
+        for since in ("long before", "just before")
+    }
+    for name, count in images["just before"].items():
+        assert count > images["long before"][name], name
+    for name, count in figure(raw, "i", "wal_bytes_per_row", **{"last checkpoint": "long before"}).items():
+        assert 4 * 384 < count < 40 * 4 * 384, name
+
+
+def test_recall_is_known_for_every_goal_in_every_state(raw):
+    states = (lifecycle.BUILT, lifecycle.GROWN, lifecycle.DELETES, lifecycle.VACUUMED)
+    for state in states:
+        for k in lifecycle.KS:
+            for goal in lifecycle.GOALS:
+                # some tens of queries: their mean is not known to a hundredth
+                wanted = {"state": state, "k": k, "conifer.recall": goal}
+                (found,) = figure(raw, "i", "recall", **wanted).values()
+                assert goal - 0.1 < found <= 1, wanted
+
+
+def test_autovacuum_came_by_itself_after_the_deletes(raw):
+    for state in (upkeep.GROWN, upkeep.THINNED):
+        assert {system for system, _ in figure(raw, "g", "at_rest_times_fresh", state=state)} == {"conifer", "pgvector"}
+    for name, runs in figure(raw, "g", "autovacuum_runs", state=upkeep.THINNED).items():
+        assert runs >= 1, name
 
 
 def test_report_and_plots_are_written(out, raw):

@@ -90,8 +90,24 @@ class Arrangement(abc.ABC):
         metadata = metadata_array(rows) or [None] * len(rows)
         return list(zip(tenants, rows.ids, map(Vector, rows.vectors), metadata, strict=True))
 
-    @abc.abstractmethod
-    def sizes(self, connection) -> Sizes: ...
+    @property
+    def root(self) -> str:
+        """The table, with its partitions if it has any, as SQL names it."""
+        return f'{self.schema}."{self.table}"'
+
+    def sizes(self, connection) -> Sizes:
+        return measure_sizes(connection, self.root)
+
+    def vacuums(self, connection) -> int:
+        """How often autovacuum has vacuumed it: that it was on does not say that it ran."""
+        row = connection.execute(
+            """
+            SELECT coalesce(sum(autovacuum_count), 0) FROM pg_stat_all_tables
+            WHERE relid IN (SELECT relid FROM pg_partition_tree(%(root)s::regclass) UNION SELECT %(root)s::regclass)
+            """,
+            {"root": self.root},
+        ).fetchone()
+        return int(row[0])
 
     @abc.abstractmethod
     def drop(self, connection): ...

@@ -65,7 +65,6 @@ COMPARISONS = [
     Comparison("g", "upserts into the growing index", "rows_per_second", "higher", ("n",), None, _INDEXED, "last"),
     Comparison("g", "upserts, no vector index", "rows_per_second", "higher", ("n",), None, _EXACT, "last"),
     Comparison("g", "query when autovacuum is at rest", "at_rest_ms", "lower", ("state",), RECALL),
-    Comparison("g", "the same, times a freshly built index's", "at_rest_times_fresh", "lower", ("state",), RECALL),
     Comparison("h", "query, median", "latency_ms", "lower", ("n",), RECALL, headline="last", fitted=True),
     Comparison("h", "index build", "build_seconds", "lower", ("n",), None, _INDEXED, "last", True),
     Comparison("h", "index bytes", "vector_index_bytes", "lower", ("n",), None, _INDEXED, "last", True),

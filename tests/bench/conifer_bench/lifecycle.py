@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
 from . import measure
 from .arrangement import BATCH, Arrangement
-from .clients import Load
+from .clients import Load, Step
 from .conifer import Conifer
 from .context import Context
 from .data import Truth
@@ -17,13 +19,15 @@ from .result import cell, dropped, query_load, workers
 GOALS = (0.8, 0.9, 0.95, 0.99)
 #: How many of the nearest are asked for.
 KS = (10, 100)
+#: Statements that are made and handed to a client at once: all of a million rows would be gigabytes, twice.
+AT_ONCE = 50
 #: Share of the rows that is deleted.
 DELETED = 0.3
 
 BUILT = "after build"
-GROWN = "after growth by upserts and VACUUM"
-DELETES = f"after {DELETED:.0%} were deleted"
-VACUUMED = f"after {DELETED:.0%} were deleted and VACUUM"
+GROWN = "after growth by upserts, and VACUUM"
+DELETES = f"after {DELETED * 100:g} % were deleted"
+VACUUMED = f"{DELETES}, and VACUUM"
 
 
 def recalls(context: Context, arrangement: Arrangement, truth: Truth, state: str, n: int, gone=()) -> list[dict]:
@@ -59,7 +63,7 @@ def lived(context: Context, n: int, truth: Truth) -> list[dict]:
             arrangement.index(connection, workers())
             arrangement.settle(connection)
         later = dataset.rows(slice(half, n)).together().batches(BATCH)
-        write(context, arrangement, [arrangement.upsert_many(batch) for batch in later])
+        write(context, arrangement, map(arrangement.upsert_many, later))
         settle(context, arrangement)
         context.progress(GROWN, 0.3)
         cells += recalls(context, arrangement, truth, GROWN, n)
@@ -67,7 +71,7 @@ def lived(context: Context, n: int, truth: Truth) -> list[dict]:
         gone = some(context, n, DELETED)
         remaining = context.truth(np.setdiff1d(np.arange(n), gone), k=max(KS), queries=truth.queries)
         context.progress(DELETES, 0.5)
-        write(context, arrangement, deletions(arrangement, gone))
+        delete(context, arrangement, gone)
         cells += recalls(context, arrangement, remaining, DELETES, n - len(gone), gone)
         settle(context, arrangement)
         context.progress(VACUUMED, 0.8)
@@ -82,14 +86,17 @@ def some(context: Context, n: int, share: float) -> np.ndarray:
     return np.sort(np.random.default_rng(context.seed).permutation(n)[: int(n * share)])
 
 
-def deletions(arrangement: Arrangement, gone: np.ndarray) -> list:
+def delete(context: Context, arrangement: Arrangement, gone: np.ndarray):
+    """These rows, in batches, by one client."""
     ids = [str(row) for row in gone]
-    return [arrangement.delete(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
+    write(context, arrangement, (arrangement.delete(ids[at : at + BATCH]) for at in range(0, len(ids), BATCH)))
 
 
-def write(context: Context, arrangement: Arrangement, steps: list):
+def write(context: Context, arrangement: Arrangement, steps: Iterable[Step]):
     """All of them once, by one client."""
-    context.pool.one(Load(context.dsn, arrangement.schema, steps, warmup=0))
+    steps = iter(steps)
+    while part := list(itertools.islice(steps, AT_ONCE)):
+        context.pool.one(Load(context.dsn, arrangement.schema, part, warmup=0))
 
 
 def settle(context: Context, arrangement: Arrangement):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.types.json import Jsonb
 
-from .arrangement import ONLY, Arrangement, copy_binary, measure_sizes, metadata_array, timed
+from .arrangement import ONLY, Arrangement, copy_binary, metadata_array, timed
 from .clients import Step
 from .system import Vectors
 
@@ -105,9 +105,6 @@ class Pgvector(Arrangement):
 
     def settle(self, connection):
         connection.execute(f"VACUUM ANALYZE {self.table}")
-
-    def sizes(self, connection):
-        return measure_sizes(connection, self.table)
 
     def drop(self, connection):
         connection.execute(f"DROP TABLE IF EXISTS {self.table}")

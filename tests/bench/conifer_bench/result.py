@@ -46,6 +46,7 @@ UNITS = {
     "at_once_times_fresh": "×",
     "at_rest_times_fresh": "×",
     "at_rest_after_seconds": "s",
+    "autovacuum_runs": "",
 }
 
 

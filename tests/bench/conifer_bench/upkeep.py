@@ -16,7 +16,7 @@ from .result import chosen, query_load, recall, workers
 DELETED = 0.9
 #: What the index has been through.
 GROWN = "grown from empty by upserts"
-THINNED = f"then {DELETED:.0%} deleted"
+THINNED = f"then {DELETED * 100:g} % deleted"
 
 
 def quiet(context: Context) -> float:
@@ -60,7 +60,7 @@ class Upkeep:
         self.progress("deletes", 0.5)
         remaining = self.context.truth(self.kept, queries=self.queries)
         for arrangement in self.arrangements:
-            lifecycle.write(self.context, arrangement, lifecycle.deletions(arrangement, self.gone))
+            lifecycle.delete(self.context, arrangement, self.gone)
         return found | self._state(THINNED, remaining)
 
     def _state(self, state: str, truth: Truth) -> dict[tuple, dict]:
@@ -69,6 +69,7 @@ class Upkeep:
         at_once = {key: self._latency(*key) for key in keys}
         self.progress(f"{state}: autovacuum", 0.1)
         seconds = at_rest(self.context)
+        runs = self._vacuums()
         rested = {key: self._latency(*key) for key in keys}
         recalls = {(one, setting): recall(self.context, one, dict(setting), truth) for one, setting in keys}
         self.progress(f"{state}: built anew", 0.3)
@@ -85,9 +86,14 @@ class Upkeep:
                 "at_once_times_fresh": at_once[arrangement, setting] / fresh[arrangement, setting],
                 "at_rest_times_fresh": rested[arrangement, setting] / fresh[arrangement, setting],
                 "at_rest_after_seconds": seconds,
+                "autovacuum_runs": runs[arrangement],
             }
             for arrangement, setting in keys
         }
+
+    def _vacuums(self) -> dict[Arrangement, int]:
+        with self.context.connect("pgv") as connection:
+            return {one: one.vacuums(connection) for one in self.arrangements}
 
     def _latency(self, arrangement: Arrangement, setting: tuple) -> float:
         """Median in ms, of the queries over and over."""

@@ -66,8 +66,9 @@ def run(context: Context) -> dict:
         "index": "pgvector's HNSW is there from the first row, as it must be for a table that is never closed",
         "runs of autovacuum until all had grown (each round)": vacuums,
         "state": (
-            "all rows are in, then 90 % of them are deleted, drawn evenly: queries at once, when autovacuum has had nothing "
-            f"to do for {upkeep.quiet(context):g} s, and after REINDEX, which is what “fresh” means; recall is that at rest"
+            f"all rows are in, then {upkeep.DELETED * 100:g} % of them are deleted, drawn evenly: queries at once, when autovacuum "
+            f"has had nothing to do for {upkeep.quiet(context):g} s, and after REINDEX, which is what “fresh” means; recall is "
+            "that at rest, and runs of autovacuum are all until then"
         ),
         "rounds": context.rounds,
     }
@@ -156,7 +157,8 @@ class _Round:
                     for setting in chosen(self.context, arrangement):
                         metrics = {"rows_per_second": speed, **self._ask(arrangement, setting, n)}
                         found[arrangement.name, tuple(setting.items()), n] = metrics
-            self.vacuums = self._count_vacuums()
+            with self.context.connect("pgv") as connection:
+                self.vacuums = {one.name: one.vacuums(connection) for one in arrangements}
             indexed = [one for one in arrangements if search_of(self.context, one) == "vector index"]
             queries = self.truths[self.stops[-1]].queries
             self.kept = upkeep.Upkeep(
@@ -186,14 +188,3 @@ class _Round:
             "latency_ms": measure.percentile(outcome.latencies(), 0.5) * 1e3,
             "p99_ms": measure.percentile(outcome.latencies(), 0.99) * 1e3,
         }
-
-    def _count_vacuums(self) -> dict[str, int]:
-        """How often autovacuum vacuumed each table with rows: that it was on does not say that it ran."""
-        with self.context.connect("pgv") as connection:
-            return dict(
-                connection.execute(
-                    "SELECT relname || ' in ' || schemaname, autovacuum_count FROM pg_stat_user_tables WHERE n_live_tup > 0 "
-                    "AND n_tup_ins >= %s ORDER BY 1",
-                    (self.stops[-1],),
-                ).fetchall()
-            )

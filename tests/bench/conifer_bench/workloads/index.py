@@ -8,7 +8,6 @@ import time
 
 from .. import cold, lifecycle, measure, memory, system
 from ..arrangement import Arrangement
-from ..clients import Load
 from ..conifer import Conifer
 from ..context import Context
 from ..data import Truth
@@ -114,9 +113,7 @@ def _served(context: Context, n: int, count: int, truth: Truth) -> tuple[list[di
             context.progress("evicted", 0.9)
             for arrangement in arrangements:
                 lifecycle.settle(context, arrangement)
-            evicted = measure.in_turns(
-                {one: asked[one].evicted for one in arrangements}, context.rounds, context.noise
-            )
+            evicted = measure.in_turns({one: asked[one].evicted for one in arrangements}, context.rounds, context.noise)
     finally:
         dropped(context, arrangements)
     for arrangement, rounds in hot.items():
