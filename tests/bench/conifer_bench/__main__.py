@@ -37,6 +37,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--tiny", action="store_true", help="within seconds, to test the bench itself: its figures mean nothing")
     add("--rounds", type=int, help="how often each measurement is taken, A B A B")
     add("--workloads", default="", help="letters, such as a,c (default: all)")
+    add("--alone", action="store_true", help="g and i without pgvector, whose growth to a million rows takes hours")
     add("--clients", type=int, default=2)
     add("--seed", type=int, default=1)
     add("--command", default=None, help="what the report names as the command that repeats it")
@@ -81,6 +82,7 @@ class Record:
                 "quick": options.quick,
                 "tiny": options.tiny,
                 "only": options.workloads or None,
+                "alone": options.alone,
                 "rounds": options.rounds,
                 "clients": options.clients,
                 "k": Context.k,
@@ -149,6 +151,7 @@ def main(given=None) -> int:
             rounds=options.rounds,
             clients=options.clients,
             seed=options.seed,
+            alone=options.alone,
         )
         record.write(environment=system.facts(dsn) | {"this Conifer has": context.features.as_dict()})
         modules = [module for module in WORKLOADS if module.LETTER in options.letters]

@@ -15,7 +15,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen before
 from matplotlib import ticker  # noqa: E402
 
-from . import comparison, wording  # noqa: E402
+from . import comparison  # noqa: E402
 from .compared import COMPARISONS  # noqa: E402
 
 STYLE = {

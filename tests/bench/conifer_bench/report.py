@@ -30,6 +30,8 @@ def why_unusable(raw: dict) -> list[str]:
         problems.append("it is a quick run: short rounds, small n")
     if options.get("only"):
         problems.append(f"only these workloads were run: {options['only']}")
+    if options.get("alone"):
+        problems.append("(g) and (i) were run without pgvector")
     problems += [
         f"({result['workload']}) was thrown away: {result['reason']}"
         for result in raw["results"]

@@ -23,7 +23,7 @@ def _scaled(value: float, unit: str) -> tuple[str, str]:
         for name, size in _DECIMAL:
             if abs(value) >= size:
                 return number(value / size), f" {name}"
-        return f"{value:g}", " B"
+        return f"{value:.0f}", " B"
     return number(value), unit[1:] if unit.startswith("1/") else f" {unit}".rstrip()
 
 

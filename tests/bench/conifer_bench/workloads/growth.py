@@ -93,8 +93,11 @@ def _queries(context: Context) -> int:
 
 def _arrangements(context: Context) -> list[Arrangement]:
     dataset = context.dataset
+    conifer = Conifer(dataset.dimension, dataset.metric)
+    if context.alone:
+        return [conifer]
     return [
-        Conifer(dataset.dimension, dataset.metric),
+        conifer,
         Pgvector(dataset.dimension, dataset.metric),
         Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False),
     ]

@@ -20,6 +20,7 @@ from ..result import (
     dropped,
     measured,
     notices,
+    plan_of,
     query_load,
     query_metrics,
     reaching,
@@ -88,16 +89,19 @@ def _served(context: Context, n: int, count: int, truth: Truth) -> tuple[list[di
     """Both stand side by side: recall and hot queries first, then inserts; evictions last, for they need checkpoints."""
     dataset = context.dataset
     rows = dataset.rows(slice(n)).together()
-    arrangements = [Conifer(dataset.dimension, dataset.metric), Pgvector(dataset.dimension, dataset.metric)]
+    conifer, hnsw = Conifer(dataset.dimension, dataset.metric), Pgvector(dataset.dimension, dataset.metric)
+    arrangements = [conifer] if context.alone else [conifer, hnsw]
     try:
         index = {}
         for number, arrangement in enumerate(arrangements):
             context.progress(f"builds {arrangement.name}", 0.1 + 0.2 * number)
             index[arrangement] = built(context, arrangement, rows)
         context.progress(lifecycle.BUILT, 0.5)
-        cells = lifecycle.recalls(context, arrangements[0], truth, lifecycle.BUILT, n)
+        cells = lifecycle.recalls(context, conifer, truth, lifecycle.BUILT, n)
         near = truth.nearest(context.k)
         asked = {one: _Asked(context, one, *reaching(context, one, near, GOAL), truth) for one in arrangements}
+        step = {one: one.query(Vector(dataset.queries[0]), context.k) for one in arrangements}
+        plans = {one: plan_of(context, one, asked[one].setting, step[one]) for one in arrangements}
         hot = measure.in_turns({one: asked[one].hot for one in arrangements}, context.rounds, context.noise)
         writes, start = {}, n
         for since in SINCE:
@@ -118,6 +122,7 @@ def _served(context: Context, n: int, count: int, truth: Truth) -> tuple[list[di
         dropped(context, arrangements)
     for arrangement, rounds in hot.items():
         parameters = {"n": n, "k": context.k, "clients": 1, "workers": workers(), **asked[arrangement].setting}
+        parameters["plan"] = plans[arrangement]
         found = cell(arrangement, parameters, rounds)
         found["metrics"] |= measure.summarise([index[arrangement]], UNITS)
         found["metrics"] |= measure.summarise(evicted.get(arrangement, []), UNITS)
