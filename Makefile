@@ -17,7 +17,9 @@ demo test install:
 clean:
 	@tests/support/clean.sh
 
-# DATA=directory or file, QUICK=1, ROUNDS=n, WORKLOADS=a,c, ROWS=n, OUT=directory, PUBLISH=1, SERVER_SETTINGS='-c name=value'
+# DATA=directory or file, METRIC=…, ROWS=n, DIMENSION=n (of made data), CUT=n (the first n columns), QUICK=1, ROUNDS=n,
+# WORKLOADS=a,c, ALONE=1 (g and i without pgvector), OUT=directory, PUBLISH=1, SERVER_SETTINGS='-c name=value'
 bench:
-	@PG_CONFIG='$(PG_CONFIG)' DATA='$(DATA)' QUICK='$(QUICK)' ROUNDS='$(ROUNDS)' WORKLOADS='$(WORKLOADS)' ROWS='$(ROWS)' \
-		OUT='$(OUT)' PUBLISH='$(PUBLISH)' SERVER_SETTINGS="$(SERVER_SETTINGS)" tests/support/bench.sh
+	@PG_CONFIG='$(PG_CONFIG)' DATA='$(DATA)' METRIC='$(METRIC)' ROWS='$(ROWS)' DIMENSION='$(DIMENSION)' CUT='$(CUT)' \
+		QUICK='$(QUICK)' ROUNDS='$(ROUNDS)' WORKLOADS='$(WORKLOADS)' ALONE='$(ALONE)' OUT='$(OUT)' \
+		PUBLISH='$(PUBLISH)' SERVER_SETTINGS="$(SERVER_SETTINGS)" tests/support/bench.sh

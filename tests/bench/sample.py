@@ -108,7 +108,8 @@ def filters():
 
 
 def growth():
-    return [
+    """While it grows; then, when autovacuum is at rest, beside a freshly built index, which Conifer is too far from once."""
+    cells = [
         cell(
             system,
             arrangement,
@@ -121,6 +122,14 @@ def growth():
         for n in (1000, 2000, 3000)
         for system, arrangement, base in (("conifer", "namespace", 1e-4), ("pgvector", "one table, HNSW", 2e-4))
     ]
+    for state, times in (("grown from empty by upserts", 1.2), ("then 90 % deleted", 1.5)):
+        for system, arrangement, setting in (
+            ("conifer", "namespace", {"conifer.recall": 0.95}),
+            ("pgvector", "one table, HNSW", {"hnsw.ef_search": 40}),
+        ):
+            figures = {"at_rest_ms": ([times], "ms"), "fresh_ms": ([1.0], "ms"), "at_rest_times_fresh": ([times], "×")}
+            cells.append(cell(system, arrangement, {"state": state, **setting}, recall=([0.96], ""), **figures))
+    return cells
 
 
 def scaling():
@@ -135,6 +144,27 @@ def scaling():
         times["latency_ms"] = ([0.001 * n**0.25] * 3, "ms")
         built = {"build_seconds": ([n * 1e-4], "s"), "vector_index_bytes": ([n * 500], "B")}
         cells.append(cell("pgvector", "one table, HNSW", {"n": n, "search": "vector index"}, **times, **built))
+    return cells
+
+
+def index():
+    """The vector index itself: one goal of recall is missed."""
+    cells = [
+        cell("conifer", "namespace", {"n": 1000, "k": k, "state": "after build", "conifer.recall": goal}, **figures)
+        for k in (10, 100)
+        for goal, recall in ((0.8, 0.86), (0.99, 0.9899 if k == 100 else 0.99))
+        for figures in [{"recall": ([recall], ""), "latency_ms": ([0.1], "ms")}]
+    ]
+    for system, arrangement, setting, base in (
+        ("conifer", "namespace", {"conifer.recall": 0.9}, 1.0),
+        ("pgvector", "one table, HNSW", {"hnsw.ef_search": 40}, 3.0),
+    ):
+        times = {name: ([base], "ms") for name in ("latency_ms", "first_ms", "evicted_ms")}
+        held = {"backend_bytes": ([base * 2e6], "B"), "build_seconds": ([base], "s")}
+        cells.append(cell(system, arrangement, {"n": 1000, **setting}, recall=([0.95], ""), **times, **held))
+        for since, wal in (("long before", 2e3), ("just before", 9e3)):
+            parameters = {"n": 1000, "last checkpoint": since}
+            cells.append(cell(system, arrangement, parameters, wal_bytes_per_row=([base * wal], "B")))
     return cells
 
 
@@ -156,5 +186,6 @@ def raw(**options):
             result("f", filters()),
             result("g", growth()),
             result("h", scaling()),
+            result("i", index()),
         ],
     }

@@ -133,6 +133,48 @@ def test_made_data_are_the_same_again_and_grow_at_their_end():
         assert held.count(name) == pytest.approx(share * 12_000, rel=0.5)
 
 
+def test_norms_of_made_data_differ():
+    for dimension in (8, 384, 768):
+        norms = np.linalg.norm(generate.generate(2_000, dimension, metric="dotproduct").base, axis=1)
+        assert norms.std() > 0.15 * norms.mean(), dimension
+
+
+@pytest.mark.parametrize("metric", data.METRICS)
+def test_the_first_columns_are_renormalised_where_only_directions_count(vectors, metric):
+    base, queries = vectors
+    base[[4, 9], :2], queries[3, :2] = 0, 0
+    found = data.Dataset("some", metric, base, queries, tenants=np.arange(60), source="a file").columns(2)
+    assert found.name == "some, first 2 of 5 columns" and found.source.startswith("a file; first 2 of 5 columns")
+    if metric != "cosine":
+        assert np.array_equal(found.base, base[:, :2]) and np.array_equal(found.queries, queries[:, :2])
+        return
+    # two rows and a query had nothing but zeros there
+    kept = np.delete(np.arange(60), [4, 9])
+    assert np.array_equal(found.tenants, kept) and found.queries.shape == (8, 2)
+    assert np.allclose(np.linalg.norm(found.base, axis=1), 1) and np.allclose(np.linalg.norm(found.queries, axis=1), 1)
+    assert np.allclose(found.base * np.linalg.norm(base[kept, :2], axis=1, keepdims=True), base[kept, :2])
+    assert "renormalised; 2 rows and 1 queries of zeros left out" in found.source
+
+
+@pytest.mark.parametrize("count", [-1, 6])
+def test_columns_that_are_not_there_cannot_be_taken(vectors, count):
+    with pytest.raises(ValueError, match="5 dimensions"):
+        data.Dataset("some", "cosine", *vectors).columns(count)
+
+
+def test_options_shape_the_data():
+    def shaped(*given):
+        return command.dataset(command.arguments(given))
+
+    made = shaped("--rows", "100", "--dimension", "24", "--metric", "euclidean")
+    assert (made.name, made.base.shape, made.metric) == ("made-100x24", (100, 24), "euclidean")
+    cut = shaped("--data", "sample", "--rows", "50", "--columns", "8")
+    assert cut.base.shape == (50, 8) and cut.queries.shape == (100, 8)
+    assert cut.name == "debian-minilm384-sample, first 50, first 8 of 384 columns"
+    with pytest.raises(SystemExit):
+        command.arguments(["--data", "sample", "--dimension", "8"])
+
+
 def brute_force(base, query, metric):
     """By the definitions, one row at a time."""
 
@@ -145,6 +187,12 @@ def brute_force(base, query, metric):
         return 1 - sum(a * b) / (sum(a * a) * sum(b * b)) ** 0.5
 
     return sorted((distance(row), number) for number, row in enumerate(base))
+
+
+def test_fewer_of_the_nearest_are_the_first_of_them(vectors):
+    dataset = data.Dataset("some", "euclidean", *vectors)
+    few, many = data.exact(dataset, 4), data.exact(dataset, 20).nearest(4)
+    assert np.array_equal(few.rows, many.rows) and np.array_equal(few.distances, many.distances)
 
 
 @pytest.mark.parametrize("metric", data.METRICS)

@@ -53,6 +53,7 @@ def test_a_full_run_replaces_the_figures_and_nothing_else(raw, repository):
     [
         ("options", {"quick": True}),
         ("options", {"only": "a"}),
+        ("options", {"alone": True}),
         ("environment", {"commit": "0123456789ab-dirty"}),
     ],
 )

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: build and install Conifer into a private copy of PostgreSQL, start a server with both extensions, and measure
-# Conifer beside pgvector. DATA, QUICK, ROUNDS, WORKLOADS, ROWS, OUT, PUBLISH and SERVER_SETTINGS are the Makefile's variables.
+# Conifer beside pgvector. DATA, METRIC, ROWS, DIMENSION, CUT, QUICK, ROUNDS, WORKLOADS, ALONE, OUT, PUBLISH and SERVER_SETTINGS are
+# the Makefile's variables.
 set -euo pipefail
 # shellcheck source=tests/support/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -38,7 +39,7 @@ server_settings() {
 command_line() {
   local words="make bench" name
   [ -z "${DATA:-}" ] || words+=" DATA=…/${DATA##*/}"
-  for name in QUICK ROUNDS WORKLOADS ROWS SERVER_SETTINGS; do
+  for name in METRIC ROWS DIMENSION CUT QUICK ROUNDS WORKLOADS ALONE SERVER_SETTINGS; do
     [ -z "${!name:-}" ] || words+=" $name='${!name}'"
   done
   echo "$words"
@@ -51,7 +52,11 @@ options() {
   [ -z "${QUICK:-}" ] || echo --quick
   [ -z "${ROUNDS:-}" ] || printf '%s\n' --rounds "$ROUNDS"
   [ -z "${WORKLOADS:-}" ] || printf '%s\n' --workloads "$WORKLOADS"
+  [ -z "${ALONE:-}" ] || echo --alone
   [ -z "${ROWS:-}" ] || printf '%s\n' --rows "$ROWS"
+  [ -z "${METRIC:-}" ] || printf '%s\n' --metric "$METRIC"
+  [ -z "${DIMENSION:-}" ] || printf '%s\n' --dimension "$DIMENSION"
+  [ -z "${CUT:-}" ] || printf '%s\n' --columns "$CUT"
 }
 
 need_tools

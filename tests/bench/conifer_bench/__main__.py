@@ -29,12 +29,15 @@ def arguments(given=None) -> argparse.Namespace:
         "'sample' for the repository's own, 'made' for made vectors (default)")  # fmt: skip
     add("--metric", choices=["cosine", "dotproduct", "euclidean"], help="where the data do not tell it")
     add("--rows", type=int, help="use the first so many rows only; how many, for made data")
+    add("--dimension", type=int, help=f"of made data (default: {generate.DIMENSION})")
+    add("--columns", type=int, help="use the first so many columns only, renormalised under cosine")
     add("--out", type=pathlib.Path, default=pathlib.Path("target/bench"), help="where report, plots and JSON go")
     add("--cache", type=pathlib.Path, help="where exact answers are kept (default: OUT/cache)")
     add("--quick", action="store_true", help="within five minutes, with wider error")
     add("--tiny", action="store_true", help="within seconds, to test the bench itself: its figures mean nothing")
     add("--rounds", type=int, help="how often each measurement is taken, A B A B")
     add("--workloads", default="", help="letters, such as a,c (default: all)")
+    add("--alone", action="store_true", help="g and i without pgvector, whose growth to a million rows takes hours")
     add("--clients", type=int, default=2)
     add("--seed", type=int, default=1)
     add("--command", default=None, help="what the report names as the command that repeats it")
@@ -45,17 +48,26 @@ def arguments(given=None) -> argparse.Namespace:
     found.letters = sorted(letters if not found.workloads else set(found.workloads.lower().replace(" ", "").split(",")))
     if unknown := set(found.letters) - letters:
         parser.error(f"no workload {', '.join(sorted(unknown))}: there are {', '.join(sorted(letters))}")
+    if found.dimension and not is_made(found):
+        parser.error("--dimension is of made data; of others --columns takes the first columns")
     return found
 
 
+def is_made(options) -> bool:
+    return options.data is None or str(options.data) == "made"
+
+
 def dataset(options):
-    """What is searched, with its metadata made up where the files have none."""
-    if options.data is None or str(options.data) == "made":
+    """What is searched: made or from files, the first rows and columns of it if so wished."""
+    if is_made(options):
         rows = options.rows or (2_000 if options.tiny else 60_000)
-        return generate.generate(rows, metric=options.metric or "cosine", seed=options.seed)
-    path = SAMPLE if str(options.data) == "sample" else options.data
-    found = loaders.load(path, options.seed, options.metric)
-    return found.head(options.rows) if options.rows else found
+        dimension = options.dimension or generate.DIMENSION
+        found = generate.generate(rows, dimension, metric=options.metric or "cosine", seed=options.seed)
+    else:
+        path = SAMPLE if str(options.data) == "sample" else options.data
+        found = loaders.load(path, options.seed, options.metric)
+        found = found.head(options.rows) if options.rows else found
+    return found.columns(options.columns) if options.columns else found
 
 
 class Record:
@@ -70,6 +82,7 @@ class Record:
                 "quick": options.quick,
                 "tiny": options.tiny,
                 "only": options.workloads or None,
+                "alone": options.alone,
                 "rounds": options.rounds,
                 "clients": options.clients,
                 "k": Context.k,
@@ -138,6 +151,7 @@ def main(given=None) -> int:
             rounds=options.rounds,
             clients=options.clients,
             seed=options.seed,
+            alone=options.alone,
         )
         record.write(environment=system.facts(dsn) | {"this Conifer has": context.features.as_dict()})
         modules = [module for module in WORKLOADS if module.LETTER in options.letters]

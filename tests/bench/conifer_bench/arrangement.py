@@ -34,6 +34,8 @@ class Arrangement(abc.ABC):
     name: str
     #: Settings of every connection that asks, whatever it trades.
     session: dict = {}
+    #: What the server said to the last build of a vector index.
+    notices: tuple = ()
 
     def __init__(self, dimension: int, metric: str, table: str = "item"):
         self.dimension, self.metric, self.table = dimension, metric, table
@@ -49,6 +51,10 @@ class Arrangement(abc.ABC):
     @abc.abstractmethod
     def index(self, connection, workers: int = 0) -> float:
         """Builds the vector index, if it has one, over the rows that are there; the seconds it took."""
+
+    def rebuild(self, connection, workers: int = 0) -> float:
+        """Builds a vector index that is there anew; the seconds it took."""
+        return self.index(connection, workers)
 
     @abc.abstractmethod
     def settle(self, connection):
@@ -71,6 +77,10 @@ class Arrangement(abc.ABC):
         """Records of one tenant in or replaced by one statement."""
 
     @abc.abstractmethod
+    def delete(self, ids: list[str], tenant: str = ONLY) -> Step:
+        """Records of one tenant out, by one statement."""
+
+    @abc.abstractmethod
     def copy(self, connection, rows: Rows) -> float:
         """New records by COPY BINARY; the seconds it took."""
 
@@ -80,8 +90,24 @@ class Arrangement(abc.ABC):
         metadata = metadata_array(rows) or [None] * len(rows)
         return list(zip(tenants, rows.ids, map(Vector, rows.vectors), metadata, strict=True))
 
-    @abc.abstractmethod
-    def sizes(self, connection) -> Sizes: ...
+    @property
+    def root(self) -> str:
+        """The table, with its partitions if it has any, as SQL names it."""
+        return f'{self.schema}."{self.table}"'
+
+    def sizes(self, connection) -> Sizes:
+        return measure_sizes(connection, self.root)
+
+    def vacuums(self, connection) -> int:
+        """How often autovacuum has vacuumed it: that it was on does not say that it ran."""
+        row = connection.execute(
+            """
+            SELECT coalesce(sum(autovacuum_count), 0) FROM pg_stat_all_tables
+            WHERE relid IN (SELECT relid FROM pg_partition_tree(%(root)s::regclass) UNION SELECT %(root)s::regclass)
+            """,
+            {"root": self.root},
+        ).fetchone()
+        return int(row[0])
 
     @abc.abstractmethod
     def drop(self, connection): ...

@@ -20,6 +20,11 @@ _INDEXED = (("search", "vector index"),)
 _EXACT = (("search", "exact scan"),)
 
 
+_CHECKPOINT = ("last checkpoint",)
+#: Queries of all rows, not of what an index has been through.
+_SERVED = (("state", None),)
+
+
 def _typical(given: dict) -> bool:
     """Tenants of the size that most have."""
     return given["tenant rows"] == "10–99"
@@ -59,9 +64,19 @@ COMPARISONS = [
     Comparison("g", "query while it grows, p99", "p99_ms", "lower", ("n",), RECALL, headline="last"),
     Comparison("g", "upserts into the growing index", "rows_per_second", "higher", ("n",), None, _INDEXED, "last"),
     Comparison("g", "upserts, no vector index", "rows_per_second", "higher", ("n",), None, _EXACT, "last"),
+    Comparison("g", "query when autovacuum is at rest", "at_rest_ms", "lower", ("state",), RECALL),
     Comparison("h", "query, median", "latency_ms", "lower", ("n",), RECALL, headline="last", fitted=True),
     Comparison("h", "index build", "build_seconds", "lower", ("n",), None, _INDEXED, "last", True),
     Comparison("h", "index bytes", "vector_index_bytes", "lower", ("n",), None, _INDEXED, "last", True),
     Comparison("h", "insert into the index, a row", "insert_ms", "lower", ("n",), None, _INDEXED, "last", True),
     Comparison("h", "insert, no vector index, a row", "insert_ms", "lower", ("n",), None, _EXACT, "last", True),
+    # (b) has these two in the summary
+    Comparison("i", "build of the vector index", "build_seconds", "lower", ("n",), headline="none"),
+    Comparison("i", "vector index, bytes", "vector_index_bytes", "lower", ("n",), headline="none"),
+    Comparison("i", "insert of many rows, a row", "insert_ms", "lower", _CHECKPOINT),
+    Comparison("i", "WAL a row of many", "wal_bytes_per_row", "lower", _CHECKPOINT),
+    Comparison("i", "query, median", "latency_ms", "lower", ("n",), RECALL, _SERVED),
+    Comparison("i", "first query of a connection", "first_ms", "lower", ("n",), RECALL),
+    Comparison("i", "first query of a connection, evicted", "evicted_ms", "lower", ("n",), RECALL),
+    Comparison("i", "memory of a backend", "backend_bytes", "lower", ("n",), RECALL),
 ]

@@ -6,7 +6,7 @@ import time
 
 from psycopg.types.json import Jsonb
 
-from .arrangement import BATCH, ONLY, Arrangement, copy_binary, measure_sizes, metadata_array, timed
+from .arrangement import BATCH, ONLY, Arrangement, copy_binary, metadata_array, timed
 from .clients import Step
 from .system import Vectors
 
@@ -75,11 +75,11 @@ class Conifer(Arrangement):
             "upsert",
         )
 
+    def delete(self, ids, tenant=ONLY):
+        return Step(f"SELECT pc_delete('{self.table}', %b, ids => %b::text[])", (tenant, ids), "delete")
+
     def copy(self, connection, rows):
         return copy_binary(connection, f'"{self.table}" (namespace, id, values, metadata)', self.records(rows))
-
-    def sizes(self, connection):
-        return measure_sizes(connection, f'"{self.table}"')
 
     def drop(self, connection):
         connection.execute("SELECT pc_delete_index(name) FROM pc_list_indexes() WHERE name = %s", (self.table,))

@@ -31,6 +31,8 @@ class Context:
     k: int = 10
     clients: int = 2
     seed: int = 1
+    #: Without pgvector, in those workloads in which it would take hours of a million rows.
+    alone: bool = False
 
     def __post_init__(self):
         self.rng = np.random.default_rng(self.seed)

@@ -30,7 +30,7 @@ class Rows:
         positions = np.arange(len(self))[selection]
         return Rows(
             [self.ids[p] for p in positions],
-            self.vectors[positions],
+            self.vectors[selection],
             self.tenants and [self.tenants[p] for p in positions],
             self.metadata and [self.metadata[p] for p in positions],
         )
@@ -93,7 +93,8 @@ class Dataset:
         positions = np.arange(len(self))[selection]
         return Rows(
             [str(p) for p in positions],
-            self.base[positions],
+            # by the selection itself: a slice copies nothing, and a million rows are gigabytes
+            self.base[selection],
             None if self.tenants is None else [self.tenant_name(t) for t in self.tenants[positions]],
             self.metadata and [self.metadata[p] for p in positions],
         )
@@ -113,10 +114,41 @@ class Dataset:
             metadata=self.metadata and [self.metadata[row] for row in rows],
         )
 
+    def columns(self, count: int) -> Dataset:
+        """Its first columns alone, at norm 1 again where the metric sees only directions."""
+        if not 1 <= count <= self.dimension:
+            raise ValueError(f"{self.name} has {self.dimension} dimensions: {count} of them cannot be taken")
+        said = f"first {count} of {self.dimension} columns"
+        base, queries = self.base[:, :count], self.queries[:, :count]
+        cut = dataclasses.replace(self, base=base, queries=queries, name=f"{self.name}, {said}")
+        if self.metric != "cosine":
+            return dataclasses.replace(cut, source=f"{self.source}; {said}")
+        # what lay in the other columns alone has no direction left
+        cut = dataclasses.replace(cut, source=f"{self.source}; {said}, renormalised").without_zeros()
+        return dataclasses.replace(cut, base=normalised(cut.base), queries=normalised(cut.queries))
+
+    def without_zeros(self) -> Dataset:
+        """Under cosine a vector of zeros is as near to one as to another: Conifer refuses it, and HNSW leaves it out."""
+        if self.metric != "cosine":
+            return self
+        rows, queries = self.base.any(axis=1), self.queries.any(axis=1)
+        if rows.all() and queries.all():
+            return self
+        return dataclasses.replace(
+            self.pick(np.flatnonzero(rows)),
+            queries=self.queries[queries],
+            query_tenants=None if self.query_tenants is None else self.query_tenants[queries],
+            source=f"{self.source}; {(~rows).sum()} rows and {(~queries).sum()} queries of zeros left out",
+        )
+
     def shuffled(self, seed: int) -> Dataset:
         """The same in an order that tells nothing: files are often sorted, and a first part must stand for the whole."""
         order = np.random.default_rng(seed).permutation(len(self))
         return dataclasses.replace(self.pick(order), source=f"{self.source}; rows shuffled with seed {seed}")
+
+
+def normalised(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def distances(base: np.ndarray, queries: np.ndarray, metric: str) -> np.ndarray:
@@ -143,6 +175,10 @@ class Truth:
     dataset: Dataset
     #: Which of the data set's queries, one for each line of `rows`.
     queries: np.ndarray
+
+    def nearest(self, k: int) -> Truth:
+        """The same with fewer of the nearest: the first k of each line."""
+        return dataclasses.replace(self, rows=self.rows[:, :k], distances=self.distances[:, :k])
 
     def recall(self, found: list[list[int]]) -> float:
         """Mean share of each query's k nearest that were found.
@@ -200,6 +236,10 @@ def exact(dataset: Dataset, k: int, rows=None, queries=None, cache: pathlib.Path
 def _key(dataset: Dataset, k: int, rows: np.ndarray, queries: np.ndarray) -> str:
     """Names what the answers depend on, the vectors themselves among it."""
     digest = hashlib.sha256(f"{dataset.metric} {k} {dataset.base.shape}".encode())
-    for part in (rows, queries, dataset.base[rows], dataset.queries[queries]):
+    for part in (rows, queries):
         digest.update(np.ascontiguousarray(part).tobytes())
+    for vectors, chosen in ((dataset.base, rows), (dataset.queries, queries)):
+        # block by block: the copy of a million rows would be gigabytes
+        for start in range(0, len(chosen), BLOCK):
+            digest.update(np.ascontiguousarray(vectors[chosen[start : start + BLOCK]]).tobytes())
     return digest.hexdigest()[:24]

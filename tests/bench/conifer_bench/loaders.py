@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
 import pathlib
@@ -36,22 +35,7 @@ def load(path: pathlib.Path, seed: int, metric: str | None = None) -> Dataset:
         raise FileNotFoundError(f"{path} is neither a directory nor an .hdf5 or .fvecs file")
     if metric and dataset.metric != metric:
         raise ValueError(f"{path} says its metric is {dataset.metric}, not {metric}")
-    return _without_zeros(dataset).shuffled(seed)
-
-
-def _without_zeros(dataset: Dataset) -> Dataset:
-    """Under cosine a vector of zeros is as near to one as to another: Conifer refuses it, and HNSW leaves it out."""
-    if dataset.metric != "cosine":
-        return dataset
-    rows, queries = dataset.base.any(axis=1), dataset.queries.any(axis=1)
-    if rows.all() and queries.all():
-        return dataset
-    return dataclasses.replace(
-        dataset.pick(np.flatnonzero(rows)),
-        queries=dataset.queries[queries],
-        query_tenants=None if dataset.query_tenants is None else dataset.query_tenants[queries],
-        source=f"{dataset.source}; {(~rows).sum()} rows and {(~queries).sum()} queries of zeros left out",
-    )
+    return dataset.without_zeros().shuffled(seed)
 
 
 def fvecs(path: pathlib.Path) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.types.json import Jsonb
 
-from .arrangement import ONLY, Arrangement, copy_binary, measure_sizes, metadata_array, timed
+from .arrangement import ONLY, Arrangement, copy_binary, metadata_array, timed
 from .clients import Step
 from .system import Vectors
 
@@ -76,7 +76,26 @@ class Pgvector(Arrangement):
         connection.execute(f"SET max_parallel_maintenance_workers = {workers}")
         # On a partitioned table's partitions one by one: CREATE INDEX on the whole builds each without workers.
         tables = list(self.partitions.values()) or [self.table]
-        return timed(connection, [self._create_index(table) for table in tables] if self.hnsw else [])
+        return self._build(connection, [self._create_index(table) for table in tables] if self.hnsw else [])
+
+    def rebuild(self, connection, workers=0):
+        connection.execute(f"SET max_parallel_maintenance_workers = {workers}")
+        tables = list(self.partitions.values()) or [self.table]
+        return self._build(connection, [f"REINDEX INDEX {table}_hnsw" for table in tables] if self.hnsw else [])
+
+    def _build(self, connection, statements):
+        """What it says is kept: that a graph outgrew maintenance_work_mem, from where on a build is many times slower."""
+        notices = []
+
+        def keep(diagnostic):
+            notices.append(diagnostic.message_primary)
+
+        connection.add_notice_handler(keep)
+        try:
+            return timed(connection, statements)
+        finally:
+            connection.remove_notice_handler(keep)
+            self.notices = tuple(notices)
 
     def _create_index(self, table):
         return (
@@ -86,9 +105,6 @@ class Pgvector(Arrangement):
 
     def settle(self, connection):
         connection.execute(f"VACUUM ANALYZE {self.table}")
-
-    def sizes(self, connection):
-        return measure_sizes(connection, self.table)
 
     def drop(self, connection):
         connection.execute(f"DROP TABLE IF EXISTS {self.table}")
@@ -145,6 +161,11 @@ class Pgvector(Arrangement):
         if self.tenancy is not None:
             return Step(self._insert(tenant, "VALUES (%b, %b, %b, %b::jsonb)"), (tenant, *values), "upsert")
         return Step(self._insert(tenant, "VALUES (%b, %b, %b::jsonb)"), values, "upsert")
+
+    def delete(self, ids, tenant=ONLY):
+        conditions, parameters = self._tenant(tenant)
+        condition = " AND ".join([*conditions, "id = ANY (%b::text[])"])
+        return Step(f"DELETE FROM {self._target(tenant)} WHERE {condition}", (*parameters, ids), "delete")
 
     def upsert_many(self, rows, tenant=ONLY):
         values = (rows.ids, Vectors(rows.vectors), metadata_array(rows))

@@ -15,7 +15,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen before
 from matplotlib import ticker  # noqa: E402
 
-from . import comparison, wording  # noqa: E402
+from . import comparison  # noqa: E402
 from .compared import COMPARISONS  # noqa: E402
 
 STYLE = {
@@ -178,6 +178,8 @@ def filters(result: dict):
 
 def growth(result: dict):
     """Query time and recall while the rows come in."""
+    # those of a state are of what came after
+    cells = [cell for cell in result["cells"] if "state" not in cell["parameters"]]
     figure, axes = panels(3)
     styles = Styles()
     kinds = (
@@ -186,7 +188,7 @@ def growth(result: dict):
         ("recall", "recall@10", False),
     )
     for axis, (name, label, log) in zip(axes, kinds, strict=True):
-        draw(axis, series(result["cells"], lambda cell: cell["parameters"]["n"], name), styles)
+        draw(axis, series(cells, lambda cell: cell["parameters"]["n"], name), styles)
         label_axes(axis, "rows", label, log_y=log)
         axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _tick(value)))
     return finish(figure, styles)

@@ -6,7 +6,7 @@ import argparse
 import json
 import pathlib
 
-from . import comparison, plot, wording
+from . import comparison, goals, plot, wording
 from .compared import COMPARISONS
 from .comparison import SYSTEMS, Row
 
@@ -30,6 +30,8 @@ def why_unusable(raw: dict) -> list[str]:
         problems.append("it is a quick run: short rounds, small n")
     if options.get("only"):
         problems.append(f"only these workloads were run: {options['only']}")
+    if options.get("alone"):
+        problems.append("(g) and (i) were run without pgvector")
     problems += [
         f"({result['workload']}) was thrown away: {result['reason']}"
         for result in raw["results"]
@@ -63,6 +65,7 @@ def summary(raw: dict) -> list[str]:
         f"{tally['none']} one of them has no figure. Each system stands at the best of its arrangements and settings that "
         "reaches the recall; the figure after “at” is the recall it had.",
         "",
+        *goals.summary(raw["results"]),
     ]
 
 
@@ -118,6 +121,7 @@ def section(result: dict, plots: dict[str, str]) -> list[str]:
         header = ["what", "given", "recall@k", "pgvector's best", "pgvector", "Conifer's best", "Conifer", "Conifer is"]
         lines += wording.table(header, [_detail(row) for rows in groups for row in rows])
     lines += growth_of_costs(groups)
+    lines += fold("goals of Conifer", goals.table(result))
     if result["cells"]:
         lines += fold(f"all {len(result['cells'])} cells", cells(result))
     return lines

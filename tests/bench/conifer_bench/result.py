@@ -36,6 +36,17 @@ UNITS = {
     "first_ms": "ms",
     "create_ms": "ms",
     "insert_ms": "ms",
+    "page_images_per_row": "",
+    "evicted_ms": "ms",
+    "backend_bytes": "B",
+    "backend_idle_bytes": "B",
+    "at_once_ms": "ms",
+    "at_rest_ms": "ms",
+    "fresh_ms": "ms",
+    "at_once_times_fresh": "×",
+    "at_rest_times_fresh": "×",
+    "at_rest_after_seconds": "s",
+    "autovacuum_runs": "",
 }
 
 
@@ -66,6 +77,30 @@ def build(connection, arrangement: Arrangement, rows: Rows, parallel: int) -> St
     with measure.Wal(connection) as build_wal:
         build_seconds = arrangement.index(connection, parallel)
     return Standing(arrangement, load_seconds, build_seconds, load_wal.bytes, build_wal.bytes)
+
+
+def built(context: Context, arrangement: Arrangement, rows: Rows) -> dict:
+    """Builds it with a worker for each core, vacuums it and leaves it standing; what its index took, as metrics."""
+    with context.connect(arrangement.schema) as connection:
+        standing = build(connection, arrangement, rows, workers())
+        arrangement.settle(connection)
+        return {
+            "build_seconds": standing.build_seconds,
+            "vector_index_bytes": arrangement.sizes(connection).vector_index,
+        }
+
+
+def dropped(context: Context, arrangements: list[Arrangement]):
+    """Away with all of them, also with what an error left half made."""
+    for arrangement in arrangements:
+        with context.connect(arrangement.schema) as connection:
+            arrangement.drop(connection)
+
+
+def notices(arrangements) -> list[str]:
+    """What the server said to their builds, as notes."""
+    said = [f"build of {one.system}, {one.name}: {notice}" for one in arrangements for notice in one.notices]
+    return list(dict.fromkeys(said))
 
 
 @contextlib.contextmanager

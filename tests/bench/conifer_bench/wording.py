@@ -23,7 +23,7 @@ def _scaled(value: float, unit: str) -> tuple[str, str]:
         for name, size in _DECIMAL:
             if abs(value) >= size:
                 return number(value / size), f" {name}"
-        return f"{value:g}", " B"
+        return f"{value:.0f}", " B"
     return number(value), unit[1:] if unit.startswith("1/") else f" {unit}".rstrip()
 
 
@@ -61,13 +61,18 @@ def parameter(value) -> str:
 
 
 #: Parameters whose value tells what it is.
-_SPEAKING = ("data", "filter", "way")
+_SPEAKING = ("data", "filter", "way", "state")
 
 
 def given(row: Row) -> str:
     """What a row of a comparison stands for."""
+    return parameters(row.given)
+
+
+def parameters(given: dict) -> str:
+    """Parameters by name and value; those that are None go without saying."""
     words = []
-    for name, value in row.given.items():
+    for name, value in given.items():
         if name == "selectivity":
             words.append(f"{value * 100:g} %")
         elif name == "correlated":

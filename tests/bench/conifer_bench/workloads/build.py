@@ -7,7 +7,7 @@ from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import EF_CONSTRUCTION, M, Pgvector
 from ..progress import part_of
-from ..result import build, cell, measured, no_vector_index, search_of, workers
+from ..result import build, cell, measured, no_vector_index, notices, search_of, workers
 
 LETTER = "b"
 TITLE = "Load and build: time, bytes, WAL"
@@ -23,25 +23,27 @@ def cost(context: Context) -> float:
 
 
 def run(context: Context) -> dict:
-    cells = []
+    cells, notes = [], []
     every = [(n, False) for n in sizes(context)]
     if context.dataset.tenants is not None:
         every.insert(-1, (every[-1][0], True))
     for number, (n, apart) in enumerate(every):
-        cells += _at(context, n, apart, part_of(context.progress, number, len(every)))
+        found, said = _at(context, n, apart, part_of(context.progress, number, len(every)))
+        cells += found
+        notes += said
     setup = {
         "load": (
             "into what is made for it, partitions and the unique index among it, in one transaction: Conifer by pc_upsert "
             "in arrays of 1,000, pgvector by COPY BINARY; making it counts"
         ),
-        "HNSW": f"m = {M}, ef_construction = {EF_CONSTRUCTION}, built over the loaded table; the graph fits in maintenance_work_mem",
+        "HNSW": f"m = {M}, ef_construction = {EF_CONSTRUCTION}, built over the loaded table",
         "bytes": "table with its TOAST; all indexes, the unique one on the id among them",
     }
-    return measured(globals(), cells, setup)
+    return measured(globals(), cells, setup, dict.fromkeys(notes))
 
 
-def _at(context: Context, n: int, apart: bool, progress) -> list[dict]:
-    """Of `n` rows, all of one tenant or each tenant's kept apart."""
+def _at(context: Context, n: int, apart: bool, progress) -> tuple[list[dict], list[str]]:
+    """Of `n` rows, all of one tenant or each tenant's kept apart: cells, and what the server said."""
     dataset = context.dataset
     rows = dataset.rows(slice(n))
     if not apart:
@@ -59,7 +61,8 @@ def _at(context: Context, n: int, apart: bool, progress) -> list[dict]:
         cell(one.arrangement, {"n": n, "tenants": tenants, "search": one.search, "workers": key[1]}, rounds[key])
         for key, one in contestants.items()
     ]
-    return cells + no_vector_index(context, {"n": n, "tenants": tenants, "search": "vector index", "workers": parallel})
+    cells += no_vector_index(context, {"n": n, "tenants": tenants, "search": "vector index", "workers": parallel})
+    return cells, notices([arrangement for arrangement, _ in attempts])
 
 
 class _Attempt:

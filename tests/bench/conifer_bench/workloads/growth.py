@@ -1,4 +1,5 @@
-"""(g) A namespace that grows from nothing by upserts, as tenants' do, with autovacuum on: queries and upserts over its rows."""
+"""(g) A namespace that grows from nothing by upserts with autovacuum on: queries and upserts over its rows, and what it is
+worth in the end beside a freshly built one; then most of it is deleted."""
 
 from __future__ import annotations
 
@@ -8,22 +9,25 @@ import time
 
 import numpy as np
 
-from .. import measure
+from .. import measure, upkeep
 from ..arrangement import BATCH, Arrangement
 from ..clients import Load
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
-from ..result import cell, chosen, measured, no_vector_index, query_load, search_of
+from ..result import cell, chosen, dropped, measured, no_vector_index, query_load, search_of
 
 LETTER = "g"
 TITLE = "Growth from empty, autovacuum on"
 #: Autovacuum looks often, so that a run of minutes sees what a table of days sees; its thresholds are PostgreSQL's own.
 AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0"}
 
+#: The growth's part of the time of a round.
+GROWTH = 0.6
+
 
 def cost(context: Context) -> float:
-    return context.scaled(190, 25, 4)
+    return context.scaled(330, 50, 12)
 
 
 def run(context: Context) -> dict:
@@ -32,6 +36,7 @@ def run(context: Context) -> dict:
     stops = _stops(context)
     truths = {n: context.truth(n, queries=range(_queries(context))) for n in stops}
     grown: dict[tuple, list[dict]] = {}
+    kept: dict[tuple, list[dict]] = {}
     vacuums = []
     with _autovacuum(context):
         for number in range(context.rounds):
@@ -40,11 +45,17 @@ def run(context: Context) -> dict:
                 lambda text, done, number=number: _progress(context, number, text, done)
             ).items():
                 grown.setdefault(key, []).append(found)
+            for key, found in round_.kept.items():
+                kept.setdefault(key, []).append(found)
             vacuums.append(round_.vacuums)
             context.noise.sample()
     cells = [
         cell(arrangement, {"n": n, "k": context.k, "clients": 1, "search": search, **dict(setting)}, rounds)
         for (arrangement, search, setting, n), rounds in _by_arrangement(context, grown)
+    ]
+    cells += [
+        cell(arrangement, {"state": state, "k": context.k, "clients": 1, "search": search, **dict(setting)}, rounds)
+        for (arrangement, search, setting, state), rounds in _by_arrangement(context, kept)
     ]
     for n in stops:
         cells += no_vector_index(context, {"n": n, "k": context.k, "clients": 1, "search": "vector index"})
@@ -53,7 +64,12 @@ def run(context: Context) -> dict:
         "queries": f"{_queries(context)} at each stop, at once after the upserts, autovacuum going on beside them",
         "autovacuum": ", ".join(f"{name} = {value}" for name, value in AUTOVACUUM.items()),
         "index": "pgvector's HNSW is there from the first row, as it must be for a table that is never closed",
-        "runs of autovacuum (each round)": vacuums,
+        "runs of autovacuum until all had grown (each round)": vacuums,
+        "state": (
+            f"all rows are in, then {upkeep.DELETED * 100:g} % of them are deleted, drawn evenly: queries at once, when autovacuum "
+            f"has had nothing to do for {upkeep.quiet(context):g} s, and after REINDEX, which is what “fresh” means; recall is "
+            "that at rest, and runs of autovacuum are all until then"
+        ),
         "rounds": context.rounds,
     }
     return measured(globals(), cells, setup)
@@ -77,8 +93,11 @@ def _queries(context: Context) -> int:
 
 def _arrangements(context: Context) -> list[Arrangement]:
     dataset = context.dataset
+    conifer = Conifer(dataset.dimension, dataset.metric)
+    if context.alone:
+        return [conifer]
     return [
-        Conifer(dataset.dimension, dataset.metric),
+        conifer,
         Pgvector(dataset.dimension, dataset.metric),
         Pgvector(dataset.dimension, dataset.metric, "item_exact", hnsw=False),
     ]
@@ -87,9 +106,9 @@ def _arrangements(context: Context) -> list[Arrangement]:
 def _by_arrangement(context: Context, grown: dict):
     """Keys with the arrangement itself in the place of its name."""
     named = {arrangement.name: arrangement for arrangement in _arrangements(context)}
-    for (name, setting, n), rounds in grown.items():
+    for (name, setting, where), rounds in grown.items():
         arrangement = named[name]
-        yield (arrangement, search_of(context, arrangement), setting, n), rounds
+        yield (arrangement, search_of(context, arrangement), setting, where), rounds
 
 
 @contextlib.contextmanager
@@ -122,6 +141,8 @@ class _Round:
     def __init__(self, context: Context, stops: list[int], truths: dict):
         self.context, self.stops, self.truths = context, stops, truths
         self.vacuums: dict[str, int] = {}
+        #: Metrics by (arrangement, setting, state) of what comes after.
+        self.kept: dict[tuple, dict] = {}
 
     def grow(self, progress) -> dict[tuple, dict]:
         """Metrics by (arrangement, setting, n)."""
@@ -134,16 +155,24 @@ class _Round:
                     arrangement.index(connection)
             for before, n in zip([0, *self.stops], self.stops, strict=False):
                 for arrangement in arrangements:
-                    progress(f"{n:,} rows, {arrangement.name}", before / self.stops[-1])
+                    progress(f"{n:,} rows, {arrangement.name}", GROWTH * before / self.stops[-1])
                     speed = self._upsert(arrangement, before, n)
                     for setting in chosen(self.context, arrangement):
                         metrics = {"rows_per_second": speed, **self._ask(arrangement, setting, n)}
                         found[arrangement.name, tuple(setting.items()), n] = metrics
-            self.vacuums = self._count_vacuums()
+            with self.context.connect("pgv") as connection:
+                self.vacuums = {one.name: one.vacuums(connection) for one in arrangements}
+            indexed = [one for one in arrangements if search_of(self.context, one) == "vector index"]
+            queries = self.truths[self.stops[-1]].queries
+            self.kept = upkeep.Upkeep(
+                self.context,
+                indexed,
+                self.stops[-1],
+                queries,
+                lambda text, done: progress(text, GROWTH + (1 - GROWTH) * done),
+            ).run()
         finally:
-            for arrangement in arrangements:
-                with self.context.connect(arrangement.schema) as connection:
-                    arrangement.drop(connection)
+            dropped(self.context, arrangements)
         return found
 
     def _upsert(self, arrangement: Arrangement, before: int, n: int) -> float:
@@ -162,14 +191,3 @@ class _Round:
             "latency_ms": measure.percentile(outcome.latencies(), 0.5) * 1e3,
             "p99_ms": measure.percentile(outcome.latencies(), 0.99) * 1e3,
         }
-
-    def _count_vacuums(self) -> dict[str, int]:
-        """How often autovacuum vacuumed each table with rows: that it was on does not say that it ran."""
-        with self.context.connect("pgv") as connection:
-            return dict(
-                connection.execute(
-                    "SELECT relname || ' in ' || schemaname, autovacuum_count FROM pg_stat_user_tables WHERE n_live_tup > 0 "
-                    "AND n_tup_ins >= %s ORDER BY 1",
-                    (self.stops[-1],),
-                ).fetchall()
-            )

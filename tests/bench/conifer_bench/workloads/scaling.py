@@ -7,15 +7,15 @@ import dataclasses
 import numpy as np
 
 from .. import generate, measure
-from ..arrangement import Arrangement
 from ..clients import Load
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
 from ..result import (
     UNITS,
-    build,
+    built,
     cell,
+    dropped,
     measured,
     no_vector_index,
     query_load,
@@ -79,11 +79,11 @@ def _at(context: Context, n: int) -> list[dict]:
         Pgvector(DIMENSION, context.dataset.metric),
         Pgvector(DIMENSION, context.dataset.metric, "item_exact", hnsw=False),
     ]
-    built = {}
+    index = {}
     try:
         for number, arrangement in enumerate(arrangements):
             context.progress(f"builds {arrangement.name}", number * 0.2)
-            built[arrangement] = _built(context, arrangement, rows)
+            index[arrangement] = built(context, arrangement, rows)
         truth = context.truth(n)
         context.progress("asks", 0.6)
         contestants = {}
@@ -97,9 +97,7 @@ def _at(context: Context, n: int) -> list[dict]:
             lambda text, done: context.progress("asks and inserts", 0.6 + 0.4 * done),
         )
     finally:
-        for arrangement in arrangements:
-            with context.connect(arrangement.schema) as connection:
-                arrangement.drop(connection)
+        dropped(context, arrangements)
     cells = []
     for arrangement, contestant in contestants.items():
         search = search_of(context, arrangement)
@@ -110,19 +108,9 @@ def _at(context: Context, n: int) -> list[dict]:
         )
         if search == "vector index":
             # Without a vector index there is nothing that was built: no figure, not a figure of 0.
-            found["metrics"] |= measure.summarise([built[arrangement]], UNITS)
+            found["metrics"] |= measure.summarise([index[arrangement]], UNITS)
         cells.append(found)
     return cells + no_vector_index(context, {"n": n, "k": context.k, "clients": 1, "search": "vector index"})
-
-
-def _built(context: Context, arrangement: Arrangement, rows) -> dict:
-    with context.connect(arrangement.schema) as connection:
-        standing = build(connection, arrangement, rows, workers())
-        arrangement.settle(connection)
-        return {
-            "build_seconds": standing.build_seconds,
-            "vector_index_bytes": arrangement.sizes(connection).vector_index,
-        }
 
 
 class _Contestant:

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from .. import generate, measure
+from .. import cold, generate, measure
 from ..arrangement import Arrangement
 from ..clients import Load, Outcome
 from ..conifer import Conifer
@@ -26,7 +26,7 @@ DIMENSION = 64
 WARMTH = {
     "hot": "this connection has asked each of the tenants before, several passes",
     "first touch": "a new connection, warm by a query of another tenant, asks each tenant for the first time; buffers are hot",
-    "evicted": "the same after all shared buffers were evicted; pages then come from the operating system's cache, not the disk",
+    "evicted": f"the same after {cold.MEANING}",
 }
 
 
@@ -41,7 +41,7 @@ def run(context: Context) -> dict:
     sets = {f"{len(np.unique(made.tenants)):,} made tenants": (made, _many)}
     if given.tenants is not None:
         sets = {f"{len(np.unique(given.tenants))} tenants of {context.dataset.name}": (given, _few)} | sets
-    cells, evicts = [], _can_evict(context)
+    cells, evicts = [], cold.can_evict(context)
     for number, (name, (dataset, arrangements)) in enumerate(sets.items()):
         progress = part_of(context.progress, number, len(sets) + 1)
         inner = dataclasses.replace(context, dataset=dataset, progress=progress)
@@ -53,8 +53,7 @@ def run(context: Context) -> dict:
         **WARMTH,
         "a new tenant's place": "an empty namespace, partition or table, median of the last 50 made before there are so many",
     }
-    notes = [] if evicts else ["not measured: evicted buffers, for which this server's pg_buffercache has no function"]
-    return measured(globals(), cells, setup, notes)
+    return measured(globals(), cells, setup, [] if evicts else [cold.NOT_KNOWN])
 
 
 def _few(context: Context) -> list[Arrangement]:
@@ -113,17 +112,6 @@ def _ask(context: Context, name: str, arrangements: list[Arrangement], evicts: b
     return cells
 
 
-def _can_evict(context: Context) -> bool:
-    """Whether this server can drop its buffers: contrib's pg_buffercache of PostgreSQL 18."""
-    with context.connect("pgv") as connection:
-        found = connection.execute(
-            "SELECT FROM pg_available_extension_versions WHERE name = 'pg_buffercache' AND version::numeric >= 1.6"
-        ).fetchone()
-        if found is not None:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache SCHEMA public")
-        return found is not None
-
-
 class _Asked:
     """One arrangement and setting: hot, at first touch, and after an eviction."""
 
@@ -149,7 +137,7 @@ class _Asked:
             kinds["evicted"] = (once, warm)
         for warmth, (questions, before) in kinds.items():
             if warmth == "evicted":
-                self._evict()
+                cold.evict(self.context)
             found |= {(warmth, label): metrics for label, metrics in self._by_bin(questions, before).items()}
         return found
 
@@ -175,11 +163,6 @@ class _Asked:
                 "p99_ms": measure.percentile(took, 0.99),
             }
         return found
-
-    def _evict(self):
-        with self.context.connect("pgv") as connection:
-            connection.execute("CHECKPOINT")
-            connection.execute("SELECT public.pg_buffercache_evict_all()")
 
 
 def _create(context: Context) -> list[dict]:
