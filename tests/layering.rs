@@ -38,12 +38,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("pg", &["error", "vector", "record"]),
-    ("guc", &["pg", "error"]),
+    ("guc", &["pg", "error", "index"]),
     ("storage", &["pg", "error", "layout", "index", "quantizer"]),
     (
         "am",
         &[
-            "pg", "error", "kernel", "metric", "filter", "layout", "index", "storage",
+            "pg", "guc", "error", "kernel", "metric", "filter", "layout", "index", "storage",
         ],
     ),
     (

@@ -64,8 +64,17 @@ def violations(connection, index: str) -> list:
     return connection.execute("SELECT * FROM conifer_check(%s::regclass)", [index]).fetchall()
 
 
+#: From how many rows on an index is a tree: never in these tests, or soon.
+FORMS = {"flat": 1_000_000, "tree": 1000}
+
+
+def form(connection, index: str) -> str:
+    return connection.execute("SELECT conifer_inspect(%s::regclass) ->> 'form'", [index]).fetchone()[0]
+
+
+@pytest.mark.parametrize("wanted_form", FORMS)
 @pytest.mark.parametrize("operator_class", DISTANCES)
-def test_recall_after_build_growth_and_deletes(database, sample, operator_class):
+def test_recall_after_build_growth_and_deletes(database, sample, operator_class, wanted_form):
     base, queries = sample
     operator = DISTANCES[operator_class]
     if operator_class == "vector_ip_ops":  # of lengths that differ, as inner products are for
@@ -74,11 +83,13 @@ def test_recall_after_build_growth_and_deletes(database, sample, operator_class)
     half = len(base) // 2
     with connect(database) as connection:
         connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.execute(f"SET conifer.tree_rows = {FORMS[wanted_form]}")
         connection.execute(f"CREATE TABLE real (id int, v {OURS}.vector(384))")
         try:
             fill(connection, "real", range(half), base[:half])
             connection.execute(f"CREATE INDEX real_v ON real USING conifer (v {OURS}.{operator_class})")
             connection.execute("ANALYZE real")
+            assert form(connection, "real_v") == wanted_form
             kept = {("build", goal, k): recall(connection, "real", operator, queries, k, goal)
                     for goal in (0.9, 0.99) for k in (10, 100)}
             fill(connection, "real", range(half, len(base)), base[half:])
@@ -95,7 +106,8 @@ def test_recall_after_build_growth_and_deletes(database, sample, operator_class)
             connection.execute("DROP TABLE real")
 
 
-def test_queries_while_everything_changes(database, sample):
+@pytest.mark.parametrize("wanted_form", FORMS)
+def test_queries_while_everything_changes(database, sample, wanted_form):
     """Writers, a VACUUM without end and searches at once; each search sees its snapshot's k rows, each once."""
     base, queries = sample
     with connect(database) as connection:
@@ -107,6 +119,7 @@ def test_queries_while_everything_changes(database, sample):
 
     def vacuum():
         with connect(database) as connection:
+            connection.execute(f"SET conifer.tree_rows = {FORMS[wanted_form]}")
             while not done.is_set():
                 connection.execute("VACUUM busy")
 
