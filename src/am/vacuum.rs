@@ -15,7 +15,7 @@ use crate::pg::index_vacuum::IndexVacuum;
 use crate::storage::{self, PgPages};
 
 /// What recall takes is learned anew when the index has grown this many times, or shrunk.
-const LEARN_AGAIN: u64 = 4;
+const LEARN_AGAIN: u64 = 2;
 
 /// ambulkdelete.
 pub fn remove(vacuum: &mut IndexVacuum, is_dead: &mut dyn FnMut(Tid) -> bool) -> Result<(), Error> {

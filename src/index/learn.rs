@@ -20,7 +20,7 @@ use crate::metric::{Metric, Scorer};
 /// Rows that are taken as queries.
 pub const QUERIES: usize = 128;
 /// Fewer entries than this teach nothing.
-pub const LEAST_ENTRIES: u64 = 1000;
+pub const LEAST_ENTRIES: u64 = 500;
 /// Bounds this wide miss one in 700 of the neighbours at the k-th distance itself, hardly any other.
 const WIDE: f32 = 3.0;
 /// Queries that are not rows lie a little farther from the rows than these from each other. So the goal is tightened by a fifth of what

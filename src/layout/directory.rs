@@ -1,6 +1,6 @@
 //! A tree's directory: where each of its lists is. Slots of a fixed size, as many as a page takes, over a chain of pages.
 //!
-//! A list keeps its slot as long as it lives, and the centroid of slot i is the i-th of the centroids' chain.
+//! A list keeps its slot as long as it lives, and the centroid of slot i is record i of the centroids' chain.
 #![forbid(unsafe_code)]
 
 use super::corrupted;
