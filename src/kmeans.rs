@@ -8,7 +8,7 @@ use crate::kernel::kernels;
 use crate::random::next;
 use rayon::prelude::*;
 
-/// Rounds of assignment and mean. Later ones move little.
+/// Rounds of assignment and mean that few centroids need. Later ones move little.
 const ROUNDS: usize = 8;
 /// Distances computed between two looks at interrupts: some tens of milliseconds.
 const STEP: usize = 2 << 20;
@@ -50,163 +50,147 @@ impl Centroids {
     pub fn get(&self, number: usize) -> &[f32] {
         &self.elements[number * self.dimension..][..self.dimension]
     }
+}
 
-    /// The number of the nearest for each of some points.
-    fn nearest_of_all(
-        &self,
-        points: &[f32],
-        workers: Option<&rayon::ThreadPool>,
-        pause: &mut dyn FnMut(),
-    ) -> Vec<u32> {
-        let dimension = self.dimension;
-        let mut all = vec![0; points.len() / dimension];
-        let step = (STEP / self.len().max(1)).max(1);
-        let chunks = points.chunks(step * dimension).zip(all.chunks_mut(step));
-        for (points, nearest) in chunks {
-            pause();
-            let one = |(point, nearest): (&[f32], &mut u32)| *nearest = self.nearest(point);
-            match workers {
-                None => points.chunks_exact(dimension).zip(nearest).for_each(one),
-                Some(workers) => workers.install(|| {
-                    points
-                        .par_chunks_exact(dimension)
-                        .zip(nearest)
-                        .with_min_len(32)
-                        .for_each(one);
-                }),
-            }
-        }
-        all
-    }
+/// What tells the nearest of some centroids.
+pub trait Nearest: Sync {
+    /// Buffers of one thread.
+    type Tools: Default;
 
-    /// The number of the nearest, 0 if there are none.
-    fn nearest(&self, vector: &[f32]) -> u32 {
+    /// The number of the nearest to a point, or of one that is hardly farther; 0 if there are none.
+    fn nearest(&self, tools: &mut Self::Tools, point: &[f32]) -> u32;
+
+    /// How many points may be asked for between two looks at interrupts.
+    fn step(&self) -> usize;
+}
+
+/// By all distances.
+impl Nearest for Centroids {
+    type Tools = ();
+
+    fn nearest(&self, (): &mut (), point: &[f32]) -> u32 {
         let dot = kernels().dot;
         let centroids = self.elements.chunks_exact(self.dimension);
         let mut best = (f32::INFINITY, 0);
         for (number, (centroid, half_norm)) in centroids.zip(&self.half_norms).enumerate() {
-            let key = half_norm - dot(vector, centroid);
+            let key = half_norm - dot(point, centroid);
             if key < best.0 {
                 best = (key, number as u32);
             }
         }
         best.1
     }
+
+    fn step(&self) -> usize {
+        (STEP / self.len().max(1)).max(1)
+    }
 }
 
-/// `wanted` centroids, or fewer if there are fewer points. `pause` is called on this thread between steps.
-pub fn kmeans(
-    points: &[f32],
-    dimension: usize,
-    wanted: usize,
-    seed: u64,
-    workers: Option<&rayon::ThreadPool>,
-    pause: &mut dyn FnMut(),
-) -> Centroids {
-    let count = points.len() / dimension;
-    let wanted = wanted.min(count);
-    let point = |number: usize| &points[number * dimension..][..dimension];
-    let mut random = seed;
-    let elements = choose(count, wanted, &mut random)
-        .into_iter()
-        .flat_map(|number| point(number).iter().copied())
-        .collect();
-    let mut centroids = Centroids::new(dimension, elements);
-    if wanted < 2 {
-        return mean(points, dimension, wanted);
-    }
-    for _ in 0..ROUNDS {
-        let nearest = centroids.nearest_of_all(points, workers, pause);
-        centroids = means(points, &centroids, &nearest, &mut random);
-    }
-    centroids
+/// What a choice of centroids goes by, besides the points.
+pub struct Kmeans<'a> {
+    /// Elements of a point.
+    pub dimension: usize,
+    /// The same seed gives the same centroids.
+    pub seed: u64,
+    /// Those who assign points; none: this thread.
+    pub workers: Option<&'a rayon::ThreadPool>,
+    /// Called on this thread between steps of some tens of milliseconds.
+    pub pause: &'a mut dyn FnMut(),
 }
 
-/// Points for each group that groups are chosen by.
-const POINTS_PER_GROUP: usize = 128;
-/// Fewer groups than this save nothing.
-const LEAST_GROUPS: usize = 4;
-
-/// About `wanted` centroids in two steps: groups of points, some √wanted, then in each group its share of centroids. A point is
-/// compared with 2 √wanted others a round where [`kmeans`] compares it with all.
-pub fn kmeans_by_groups(
-    points: &[f32],
-    dimension: usize,
-    wanted: usize,
-    seed: u64,
-    workers: Option<&rayon::ThreadPool>,
-    pause: &mut dyn FnMut(),
-) -> Centroids {
-    let count = points.len() / dimension;
-    let wanted = wanted.min(count);
-    let groups = wanted.isqrt();
-    if groups < LEAST_GROUPS {
-        return kmeans(points, dimension, wanted, seed, workers, pause);
+impl Kmeans<'_> {
+    /// `wanted` centroids of the points, one behind the other; fewer if there are fewer points.
+    pub fn choose(&mut self, points: &[f32], wanted: usize) -> Centroids {
+        if wanted == 1 && !points.is_empty() {
+            let nearest = vec![0; points.len() / self.dimension];
+            return self.means(points, 1, &nearest, &mut 0);
+        }
+        self.choose_by(points, wanted, ROUNDS, |centroids| centroids)
     }
-    let step = (count / (groups * POINTS_PER_GROUP)).max(1);
-    let some: Vec<f32> = points
-        .chunks_exact(dimension)
-        .step_by(step)
-        .flatten()
-        .copied()
-        .collect();
-    let coarse = kmeans(&some, dimension, groups, seed, workers, pause);
-    drop(some);
-    let nearest = coarse.nearest_of_all(points, workers, pause);
-    let (mut elements, mut passed, mut chosen) = (Vec::new(), 0, 0);
-    for group in 0..coarse.len() {
-        let members: Vec<f32> = points
-            .chunks_exact(dimension)
-            .zip(&nearest)
-            .filter(|(_, nearest)| **nearest as usize == group)
-            .flat_map(|(point, _)| point)
-            .copied()
+
+    /// The same in so many rounds; `by` makes of centroids what tells the nearest of them.
+    pub fn choose_by<N: Nearest>(
+        &mut self,
+        points: &[f32],
+        wanted: usize,
+        rounds: usize,
+        by: impl Fn(Centroids) -> N,
+    ) -> Centroids {
+        let dimension = self.dimension;
+        let count = points.len() / dimension;
+        let wanted = wanted.min(count);
+        let mut random = self.seed;
+        let point = |number: usize| &points[number * dimension..][..dimension];
+        let elements = choose(count, wanted, &mut random)
+            .into_iter()
+            .flat_map(|number| point(number).iter().copied())
             .collect();
-        passed += members.len() / dimension;
-        // What rounding leaves of a group's share goes to the next.
-        let share = (wanted * passed).div_ceil(count) - chosen;
-        let found = kmeans(&members, dimension, share, seed, workers, pause);
-        chosen += found.len();
-        elements.extend_from_slice(&found.elements);
-    }
-    Centroids::new(dimension, elements)
-}
-
-fn mean(points: &[f32], dimension: usize, wanted: usize) -> Centroids {
-    if wanted == 0 {
-        return Centroids::new(dimension, Vec::new());
-    }
-    let nearest = vec![0; points.len() / dimension];
-    let start = Centroids::new(dimension, points[..dimension].to_vec());
-    means(points, &start, &nearest, &mut 0)
-}
-
-/// The means of the points assigned to each centroid.
-fn means(points: &[f32], before: &Centroids, nearest: &[u32], random: &mut u64) -> Centroids {
-    let dimension = before.dimension;
-    let mut sums = vec![0.0f64; before.len() * dimension];
-    let mut counts = vec![0usize; before.len()];
-    for (point, &nearest) in points.chunks_exact(dimension).zip(nearest) {
-        counts[nearest as usize] += 1;
-        let sums = &mut sums[nearest as usize * dimension..][..dimension];
-        for (sum, element) in sums.iter_mut().zip(point) {
-            *sum += f64::from(*element);
+        let mut centroids = Centroids::new(dimension, elements);
+        if wanted == 0 {
+            return centroids;
         }
-    }
-    let largest = (0..counts.len()).max_by_key(|&at| counts[at]).unwrap_or(0);
-    let of_largest: Vec<usize> = (0..nearest.len())
-        .filter(|&at| nearest[at] as usize == largest)
-        .collect();
-    let mut elements = Vec::with_capacity(sums.len());
-    for (sums, &count) in sums.chunks_exact(dimension).zip(&counts) {
-        if count > 0 {
-            elements.extend(sums.iter().map(|sum| (sum / count as f64) as f32));
-        } else {
-            let chosen = of_largest[next(random) as usize % of_largest.len()];
-            elements.extend_from_slice(&points[chosen * dimension..][..dimension]);
+        for _ in 0..rounds {
+            let nearest = self.nearest_of_all(points, &by(centroids));
+            centroids = self.means(points, wanted, &nearest, &mut random);
         }
+        centroids
     }
-    Centroids::new(dimension, elements)
+
+    /// The number of the nearest for each point.
+    fn nearest_of_all<N: Nearest>(&mut self, points: &[f32], to: &N) -> Vec<u32> {
+        let dimension = self.dimension;
+        let mut all = vec![0; points.len() / dimension];
+        let step = to.step();
+        let mut tools = N::Tools::default();
+        let chunks = points.chunks(step * dimension).zip(all.chunks_mut(step));
+        for (points, nearest) in chunks {
+            (self.pause)();
+            match self.workers {
+                None => {
+                    for (point, nearest) in points.chunks_exact(dimension).zip(nearest) {
+                        *nearest = to.nearest(&mut tools, point);
+                    }
+                }
+                Some(workers) => workers.install(|| {
+                    let points = points.par_chunks_exact(dimension).zip(nearest);
+                    points
+                        .with_min_len(32)
+                        .for_each_init(N::Tools::default, |tools, (point, nearest)| {
+                            *nearest = to.nearest(tools, point)
+                        });
+                }),
+            }
+        }
+        all
+    }
+
+    /// The means of the points assigned to each of so many centroids.
+    fn means(&self, points: &[f32], wanted: usize, nearest: &[u32], random: &mut u64) -> Centroids {
+        let dimension = self.dimension;
+        let mut sums = vec![0.0f64; wanted * dimension];
+        let mut counts = vec![0usize; wanted];
+        for (point, &nearest) in points.chunks_exact(dimension).zip(nearest) {
+            counts[nearest as usize] += 1;
+            let sums = &mut sums[nearest as usize * dimension..][..dimension];
+            for (sum, element) in sums.iter_mut().zip(point) {
+                *sum += f64::from(*element);
+            }
+        }
+        let largest = (0..counts.len()).max_by_key(|&at| counts[at]).unwrap_or(0);
+        let of_largest: Vec<usize> = (0..nearest.len())
+            .filter(|&at| nearest[at] as usize == largest)
+            .collect();
+        let mut elements = Vec::with_capacity(sums.len());
+        for (sums, &count) in sums.chunks_exact(dimension).zip(&counts) {
+            if count > 0 {
+                elements.extend(sums.iter().map(|sum| (sum / count as f64) as f32));
+            } else {
+                let chosen = of_largest[next(random) as usize % of_largest.len()];
+                elements.extend_from_slice(&points[chosen * dimension..][..dimension]);
+            }
+        }
+        Centroids::new(dimension, elements)
+    }
 }
 
 /// `wanted` different numbers below `count` (Floyd's sampling).
@@ -243,17 +227,33 @@ mod tests {
             .collect()
     }
 
+    fn kmeans(
+        points: &[f32],
+        dimension: usize,
+        wanted: usize,
+        seed: u64,
+        pause: &mut dyn FnMut(),
+    ) -> Centroids {
+        let mut kmeans = Kmeans {
+            dimension,
+            seed,
+            workers: None,
+            pause,
+        };
+        kmeans.choose(points, wanted)
+    }
+
     #[test]
     fn it_finds_clusters_that_are_there() {
         let points = clusters(5, 40, 64);
         let (mut pauses, mut best) = (0, f32::INFINITY);
         for seed in 0..6 {
-            let found = kmeans(&points, 64, 5, seed, None, &mut || pauses += 1);
+            let found = kmeans(&points, 64, 5, seed, &mut || pauses += 1);
             assert_eq!(found.len(), 5);
             let spread: f32 = points
                 .chunks_exact(64)
                 .map(|point| {
-                    let nearest = found.get(found.nearest(point) as usize);
+                    let nearest = found.get(found.nearest(&mut (), point) as usize);
                     (kernels().l2_squared)(point, nearest)
                 })
                 .sum();
@@ -265,42 +265,32 @@ mod tests {
     }
 
     #[test]
-    fn groups_find_clusters_too() {
-        let points = clusters(30, 40, 64);
-        let found = kmeans_by_groups(&points, 64, 120, 1, None, &mut || ());
-        assert!((110..=130).contains(&found.len()), "{}", found.len());
-        let spread: f32 = points
-            .chunks_exact(64)
-            .map(|point| {
-                let nearest = found.get(found.nearest(point) as usize);
-                (kernels().l2_squared)(point, nearest)
-            })
-            .sum();
-        assert!(spread / 1200.0 < 64.0 / 12.0 * 1.5, "{}", spread / 1200.0);
-        let few = kmeans_by_groups(&points[..64 * 10], 64, 120, 1, None, &mut || ());
-        assert_eq!(few.len(), 10);
-    }
-
-    #[test]
     fn threads_and_seeds() {
         let points = clusters(7, 30, 32);
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(2)
             .build()
             .unwrap();
-        let alone = kmeans(&points, 32, 9, 3, None, &mut || ());
-        let together = kmeans(&points, 32, 9, 3, Some(&workers), &mut || ());
-        assert_eq!(alone.elements, together.elements);
-        let other = kmeans(&points, 32, 9, 4, None, &mut || ());
+        let alone = kmeans(&points, 32, 9, 3, &mut || ());
+        let mut together = Kmeans {
+            dimension: 32,
+            seed: 3,
+            workers: Some(&workers),
+            pause: &mut || (),
+        };
+        assert_eq!(alone.elements, together.choose(&points, 9).elements);
+        let other = kmeans(&points, 32, 9, 4, &mut || ());
         assert_ne!(alone.elements, other.elements);
     }
 
     #[test]
     fn few_points_and_equal_ones() {
         let points = vec![1.0; 64 * 3];
-        assert_eq!(kmeans(&points, 64, 10, 1, None, &mut || ()).len(), 3);
-        assert!(kmeans(&[], 64, 10, 1, None, &mut || ()).is_empty());
-        let one = kmeans(&clusters(2, 1, 4), 4, 1, 1, None, &mut || ());
+        assert_eq!(kmeans(&points, 64, 10, 1, &mut || ()).len(), 3);
+        assert!(kmeans(&[], 64, 10, 1, &mut || ()).is_empty());
+        assert!(kmeans(&[], 64, 1, 1, &mut || ()).is_empty());
+        let one = kmeans(&clusters(2, 1, 4), 4, 1, 1, &mut || ());
         assert_eq!(one.len(), 1);
+        assert_eq!(kmeans(&points, 64, 1, 1, &mut || ()).get(0), &points[..64]);
     }
 }

@@ -4,18 +4,11 @@
 //! them in some microseconds. The codes tell squared distances about; where it matters the points are asked.
 #![forbid(unsafe_code)]
 
-use super::state::IndexState;
-use super::topk::{Ordered, TopK};
 use crate::kernel::{BLOCK_ENTRIES, kernels};
 use crate::layout::centroid;
-use crate::layout::entry::EntryTid;
+use crate::layout::entry::{EntryTid, block_error};
 use crate::metric::Metric;
 use crate::quantizer::{Centre, QueryCode, Row, block_bytes, encode, pack, row_bytes};
-
-/// How much more a second list whose residual is parallel to the first one's is avoided (SOAR's λ).
-const PARALLEL_PENALTY: f32 = 1.5;
-/// Both lists of a vector are chosen by distance among so many that are nearest by their codes.
-const AMONG: usize = 32;
 
 /// Points in slots, one behind the other.
 #[derive(Clone, Debug)]
@@ -48,6 +41,12 @@ impl Centroids {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Elements of a point, and bits of its code.
+    #[must_use]
+    pub fn code_bits(&self) -> usize {
+        self.code_bits
     }
 
     /// Bytes of one.
@@ -144,112 +143,53 @@ impl Centroids {
         centroid::read(self.record(number), self.code_bits, to);
     }
 
-    fn squared_norm(&self, number: usize) -> f32 {
+    /// ‖c‖² of one.
+    #[must_use]
+    pub fn squared_norm(&self, number: usize) -> f32 {
         centroid::squared_norm(self.record(number))
     }
 
-    /// How near each is to a query, about, smaller is nearer: squared distances, or under dotproduct what its key has beside that of
-    /// the vectors' own part.
-    pub fn keys(&self, query: &QueryCode, metric: Metric, keys: &mut Vec<f32>) {
-        let of_block = query.squared_distances();
+    /// Calls `found` with the number of each whose code tells a squared distance to a query that is not above the threshold, and with what the
+    /// code tells of it; `found` answers the next threshold.
+    pub fn scan(&self, query: &QueryCode, found: &mut dyn FnMut(usize, f32) -> f32) {
         let scan = kernels().scan_block;
-        keys.clear();
+        let of_block = query.squared_distances(0.0);
+        let mut threshold = f32::INFINITY;
         let mut estimates = [0.0; BLOCK_ENTRIES];
+        let blocks = self.blocks.chunks_exact(block_bytes(self.code_bits));
+        for (number, block) in blocks.enumerate() {
+            let mut lanes = scan(block, &of_block, threshold, &mut estimates);
+            while lanes != 0 {
+                let lane = lanes.trailing_zeros() as usize;
+                lanes &= lanes - 1;
+                let number = number * BLOCK_ENTRIES + lane;
+                if number < self.len() {
+                    threshold = found(number, estimates[lane]);
+                }
+            }
+        }
+    }
+
+    /// The squared distances of all to a query as their codes tell them, and one standard deviation of each.
+    pub fn estimates(&self, query: &QueryCode, estimates: &mut Vec<(f32, f32)>) {
+        let scan = kernels().scan_block;
+        let of_block = query.squared_distances(1.0);
+        estimates.clear();
+        let mut of_one = [0.0; BLOCK_ENTRIES];
         for block in self.blocks.chunks_exact(block_bytes(self.code_bits)) {
-            scan(block, &of_block, f32::INFINITY, &mut estimates);
-            keys.extend_from_slice(&estimates);
+            scan(block, &of_block, f32::INFINITY, &mut of_one);
+            let deviation = |lane| of_block.slack * block_error(block, lane);
+            let lanes = of_one.iter().enumerate();
+            estimates.extend(lanes.map(|(lane, estimate)| (*estimate, deviation(lane))));
         }
-        keys.truncate(self.len());
-        if metric == Metric::DotProduct {
-            for (number, key) in keys.iter_mut().enumerate() {
-                *key = (*key - self.squared_norm(number)) / 2.0;
-            }
-        }
+        estimates.truncate(self.len());
     }
-}
 
-/// Chooses lists for vectors; its buffers are used again for the next.
-#[derive(Default)]
-pub struct Assigner {
-    query: QueryCode,
-    /// Elements of those that are near.
-    points: Vec<f32>,
-    residual: Vec<f32>,
-}
-
-impl Assigner {
-    /// The nearest centroid to a rotated vector among those that are used, and a second by SOAR's loss (Sun et al., "SOAR: Improved Indexing
-    /// for Approximate Nearest Neighbor Search", NeurIPS 2023): ‖x − c‖² + λ · ⟨x − c, r⟩² / ‖r‖², r being the residual of the first.
-    /// None if the vector can be compared with none.
-    pub fn assign(
-        &mut self,
-        state: &IndexState,
-        centroids: &Centroids,
-        is_used: impl Fn(usize) -> bool,
-        rotated: &[f32],
-    ) -> Option<(usize, Option<usize>)> {
-        let scale = Centre::scale(rotated, state.metric)?;
-        if scale == 0.0 {
-            // It has no distance to anything: it may be anywhere.
-            return (0..centroids.len())
-                .find(|number| is_used(*number))
-                .map(|first| (first, None));
-        }
-        self.query
-            .prepare(rotated, &state.centre, state.metric, 0.0);
-        let near = near(&self.query, centroids, is_used);
-        let dot = kernels().dot;
-        let vector = self.query.scaled();
-        let bits = centroids.code_bits;
-        self.points.clear();
-        for &number in &near {
-            centroids.read(number, &mut self.points);
-        }
-        let point = |place: usize| &self.points[place * bits..][..bits];
-        // ‖x − c‖² − ‖x‖²
-        let keys: Vec<f32> = (0..near.len())
-            .map(|place| centroids.squared_norm(near[place]) - 2.0 * dot(vector, point(place)))
-            .collect();
-        let first = (0..near.len()).min_by(|&a, &b| keys[a].total_cmp(&keys[b]))?;
-        self.residual.clear();
-        let pairs = vector.iter().zip(point(first));
-        self.residual.extend(pairs.map(|(x, c)| x - c));
-        let squares = dot(&self.residual, &self.residual).max(f32::MIN_POSITIVE);
-        let along = dot(vector, &self.residual);
-        let loss = |place: usize| {
-            let parallel = along - dot(point(place), &self.residual);
-            keys[place] + PARALLEL_PENALTY * parallel * parallel / squares
-        };
-        let second = (0..near.len())
-            .filter(|place| *place != first)
-            .map(|place| (loss(place), place))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        Some((near[first], second.map(|(_, place)| near[place])))
+    /// ‖x − c‖² − ‖x‖² for a rotated vector x. `point` is room for the elements of c.
+    #[must_use]
+    pub fn distance(&self, number: usize, vector: &[f32], point: &mut Vec<f32>) -> f32 {
+        point.clear();
+        self.read(number, point);
+        self.squared_norm(number) - 2.0 * (kernels().dot)(vector, point)
     }
-}
-
-/// The [`AMONG`] nearest by their codes.
-fn near(query: &QueryCode, centroids: &Centroids, is_used: impl Fn(usize) -> bool) -> Vec<usize> {
-    let scan = kernels().scan_block;
-    let of_block = query.squared_distances();
-    let mut best: TopK<(Ordered, usize)> = TopK::new(AMONG);
-    let mut threshold = f32::INFINITY;
-    let mut estimates = [0.0; BLOCK_ENTRIES];
-    let blocks = centroids
-        .blocks
-        .chunks_exact(block_bytes(centroids.code_bits));
-    for (number, block) in blocks.enumerate() {
-        let mut lanes = scan(block, &of_block, threshold, &mut estimates);
-        while lanes != 0 {
-            let lane = lanes.trailing_zeros() as usize;
-            lanes &= lanes - 1;
-            let number = number * BLOCK_ENTRIES + lane;
-            if number < centroids.len() && is_used(number) {
-                best.push((Ordered(estimates[lane]), number));
-            }
-        }
-        threshold = best.worst().map_or(f32::INFINITY, |worst| worst.0.0);
-    }
-    let best = best.into_sorted_vec();
-    best.into_iter().map(|(_, number)| number).collect()
 }

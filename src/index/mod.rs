@@ -2,6 +2,7 @@
 //! of pages in memory runs all of it in tests.
 #![forbid(unsafe_code)]
 
+pub mod assign;
 pub mod build;
 pub mod centroids;
 mod chain;
@@ -11,6 +12,7 @@ pub mod learn;
 #[cfg(test)]
 mod mem_pages;
 pub mod pages;
+mod rank;
 pub mod search;
 pub mod state;
 #[cfg(test)]

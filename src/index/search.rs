@@ -11,15 +11,14 @@
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
+use super::rank::Ranked;
 use super::state::{IndexState, read_meta};
 use super::topk::{Ordered, TopK};
-use super::tree::Tree;
 use crate::error::Error;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::corrupted;
 use crate::layout::entry::{Entries, EntryTid, read_row};
 use crate::layout::meta::ListHead;
-use crate::metric::Metric;
 use crate::quantizer::QueryCode;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -81,11 +80,6 @@ const LEAST_WAVE: usize = 16;
 const WIDENING: usize = 8;
 /// How many times as many lists it looks at.
 const MORE_LISTS: usize = 4;
-/// Gaps are counted from the mean key of so many nearest centroids: steadier from query to query than the nearest alone, and at
-/// 400,000 real vectors a fifth fewer entries for the same recall.
-const REFERENCE: usize = 6;
-/// The lists of a first pass have so many times k entries at least.
-const LEAST_ENTRIES: u64 = 4;
 /// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
 /// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
 const LEAST_UPPER: f32 = 2.0;
@@ -239,17 +233,18 @@ impl<'p, P: Pages> Search<'p, P> {
         let Some(tree) = self.state.tree.clone() else {
             return Ok(true);
         };
-        let mut ranked = rank(&tree, &self.code, self.state.metric);
-        let lists = match self.lists {
-            Some(lists) => lists.min(ranked.len()),
-            None => first_lists(&tree, &mut ranked, self.effort.gap, self.quota),
+        let mut ranked = match self.lists {
+            None => Ranked::within(&tree, &self.code, self.state.metric, self.effort.gap),
+            Some(_) => Ranked::all(&tree, &self.code, self.state.metric),
         };
-        nearest_first(&mut ranked, lists);
+        let (gap, quota) = (self.effort.gap, self.quota);
+        let first = || ranked.first_lists(&tree, gap, quota);
+        let lists = self.lists.unwrap_or_else(first).min(ranked.len());
         self.all_lists = lists == ranked.len();
         self.lists = Some(lists);
         self.stats.lists = lists as u64;
         let mut centroid = Vec::new();
-        let chosen = &ranked[..lists];
+        let chosen = ranked.nearest(lists);
         for (number, &(gap, slot)) in chosen.iter().enumerate() {
             if let Some((_, next)) = chosen.get(number + 1) {
                 self.pages.prefetch(tree.slots[*next].head.first);
@@ -314,56 +309,6 @@ impl<'p, P: Pages> Search<'p, P> {
             let given: HashSet<EntryTid> = self.given.iter().copied().collect();
             self.candidates.retain(|found| !given.contains(&found.tid));
         }
-    }
-}
-
-/// A tree's used slots and their gaps for a query, in no order.
-fn rank(tree: &Tree, query: &QueryCode, metric: Metric) -> Vec<(f32, usize)> {
-    let mut keys = Vec::new();
-    tree.centroids.keys(query, metric, &mut keys);
-    let mut ranked: Vec<(f32, usize)> = tree.used().map(|slot| (keys[slot], slot)).collect();
-    nearest_first(&mut ranked, REFERENCE);
-    let nearest = &ranked[..REFERENCE.min(ranked.len())];
-    let sum: f32 = nearest.iter().map(|(key, _)| key).sum();
-    let mean = sum / nearest.len().max(1) as f32;
-    // Keys under dotproduct grow with the query, which has any length.
-    let unit = match metric {
-        Metric::Cosine | Metric::Euclidean => 1.0,
-        Metric::DotProduct => {
-            let query = query.scaled();
-            (kernels().dot)(query, query).sqrt().max(f32::MIN_POSITIVE)
-        }
-    };
-    for (key, _) in &mut ranked {
-        *key = (*key - mean) / unit;
-    }
-    ranked
-}
-
-/// Brings the `count` with the smallest gaps to the front, in their order.
-fn nearest_first(ranked: &mut [(f32, usize)], count: usize) {
-    let by_gap = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0);
-    if count < ranked.len() {
-        ranked.select_nth_unstable_by(count, by_gap);
-    }
-    let count = count.min(ranked.len());
-    ranked[..count].sort_unstable_by(by_gap);
-}
-
-/// How many lists a first pass looks at: those with no larger gap, and no fewer than have some times the rows wanted. Those of a query
-/// that can be compared with none are all.
-fn first_lists(tree: &Tree, ranked: &mut [(f32, usize)], gap: f32, wanted: usize) -> usize {
-    let within = |found: &(f32, usize)| found.0 <= gap || found.0.is_nan();
-    let mut lists = ranked.iter().filter(|found| within(found)).count().max(1);
-    let least = LEAST_ENTRIES.saturating_mul(wanted as u64);
-    loop {
-        nearest_first(ranked, lists);
-        let entries = |(_, slot): &(f32, usize)| tree.slots[*slot].head.entries;
-        let found: u64 = ranked.iter().take(lists).map(entries).sum();
-        if lists >= ranked.len() || found >= least {
-            return lists.min(ranked.len());
-        }
-        lists *= 2;
     }
 }
 

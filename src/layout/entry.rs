@@ -159,13 +159,20 @@ impl Geometry {
     #[must_use]
     #[inline]
     pub fn block_error(self, block: &[u8], lane: usize) -> f32 {
-        f32_at(block, (2 * BLOCK_ENTRIES + lane) * 4)
+        block_error(block, lane)
     }
 
     #[inline]
     fn block_tid_at(self, lane: usize) -> usize {
         (FACTORS + self.code_bits / 8) * BLOCK_ENTRIES + lane * TID_BYTES
     }
+}
+
+/// The error factor of lane `lane` of a packed block, whose codes are of any number of bits.
+#[must_use]
+#[inline]
+pub fn block_error(block: &[u8], lane: usize) -> f32 {
+    f32_at(block, (2 * BLOCK_ENTRIES + lane) * 4)
 }
 
 #[inline]

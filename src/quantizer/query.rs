@@ -137,16 +137,17 @@ impl QueryCode {
         &self.scaled
     }
 
-    /// For codes made under [`Metric::Euclidean`], whatever the query's metric: their estimates are squared distances, without bounds.
+    /// For codes made under [`Metric::Euclidean`], whatever the query's metric: their estimates are squared distances, and their bounds lie so
+    /// many standard deviations below.
     #[must_use]
-    pub fn squared_distances(&self) -> BlockQuery<'_> {
+    pub fn squared_distances(&self, epsilon: f32) -> BlockQuery<'_> {
         BlockQuery {
             base: if self.usable {
                 self.squares as f32
             } else {
                 f32::NAN
             },
-            slack: 0.0,
+            slack: epsilon * self.squares.sqrt() as f32,
             ..self.block()
         }
     }

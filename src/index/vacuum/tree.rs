@@ -16,15 +16,15 @@
 use super::rewrite::unpack;
 use super::{VectorOf, count, is_thin, some_rows, update_meta, walk_list};
 use crate::error::Error;
+use crate::index::assign::Assigner;
 use crate::index::build::{Plan, SAMPLE_PER_LIST, Sample, rows_per_list, write_tree};
-use crate::index::centroids::Assigner;
 use crate::index::chain::{ChainWriter, free_chain, free_page};
 use crate::index::insert::{Encoder, insert_unknown};
 use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
 use crate::index::tree::{Tree, slot_of, unused_slot};
 use crate::kernel::kernels;
-use crate::kmeans::kmeans;
+use crate::kmeans::Kmeans;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
@@ -528,7 +528,13 @@ fn halves(
         }
     }
     let bits = state.quantizer.code_bits();
-    let found = kmeans(&points, bits, 2, SEED, None, &mut || pages.pause());
+    let mut kmeans = Kmeans {
+        dimension: bits,
+        seed: SEED,
+        workers: None,
+        pause: &mut || pages.pause(),
+    };
+    let found = kmeans.choose(&points, 2);
     if found.len() < 2 {
         return Ok(None);
     }
