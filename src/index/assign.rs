@@ -6,7 +6,7 @@
 
 use super::centroids::Centroids;
 use super::state::IndexState;
-use super::topk::{Ordered, TopK};
+use super::topk::Smallest;
 use crate::kernel::kernels;
 use crate::kmeans::{self, Nearest};
 use crate::metric::Metric;
@@ -16,6 +16,8 @@ use crate::quantizer::{Centre, QueryCode};
 const PARALLEL_PENALTY: f32 = 1.5;
 /// Both lists of a vector are chosen by distance among so many that are nearest by their codes.
 const AMONG: usize = 32;
+/// While lists are chosen by a sample only the nearest is asked for, and fewer will do.
+const AMONG_FOR_ONE: usize = 8;
 /// Points assigned between two looks at interrupts: some tens of milliseconds.
 const STEP: usize = 4096;
 
@@ -23,6 +25,7 @@ const STEP: usize = 4096;
 #[derive(Default)]
 pub struct Assigner {
     query: QueryCode,
+    smallest: Smallest,
     /// The nearest by their codes.
     near: Vec<usize>,
     /// Their elements.
@@ -52,7 +55,7 @@ impl Assigner {
         }
         self.query
             .prepare(rotated, &state.centre, state.metric, 0.0);
-        let first = self.nearest(centroids, is_used)?;
+        let first = self.nearest(centroids, AMONG, is_used)?;
         let dot = kernels().dot;
         let (vector, bits) = (self.query.scaled(), centroids.code_bits());
         let point = |place: usize| &self.points[place * bits..][..bits];
@@ -72,18 +75,25 @@ impl Assigner {
         Some((self.near[first], second.map(|(_, place)| self.near[place])))
     }
 
-    /// Fills in the nearest by their codes to the vector that was prepared; answers the place of the nearest among them.
-    fn nearest(&mut self, centroids: &Centroids, is_used: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut best: TopK<(Ordered, usize)> = TopK::new(AMONG);
+    /// Fills in so many nearest by their codes to the vector that was prepared; answers the place of the nearest among them.
+    fn nearest(
+        &mut self,
+        centroids: &Centroids,
+        among: usize,
+        is_used: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let smallest = &mut self.smallest;
+        smallest.clear(among);
+        let mut limit = f32::INFINITY;
         centroids.scan(&self.query, &mut |number, estimate| {
             if is_used(number) {
-                best.push((Ordered(estimate), number));
+                limit = smallest.push(estimate, number as u32);
             }
-            best.worst().map_or(f32::INFINITY, |worst| worst.0.0)
+            limit
         });
         self.near.clear();
-        let best = best.into_sorted_vec().into_iter();
-        self.near.extend(best.map(|(_, number)| number));
+        self.near
+            .extend(smallest.numbers().map(|number| number as usize));
         self.points.clear();
         for &number in &self.near {
             centroids.read(number, &mut self.points);
@@ -130,7 +140,7 @@ impl Nearest for Coded<'_> {
     fn nearest(&self, tools: &mut Assigner, point: &[f32]) -> u32 {
         let query = &mut tools.query;
         query.prepare(point, self.pivot, Metric::Euclidean, 0.0);
-        let place = tools.nearest(&self.centroids, |_| true);
+        let place = tools.nearest(&self.centroids, AMONG_FOR_ONE, |_| true);
         place.map_or(0, |place| tools.near[place] as u32)
     }
 

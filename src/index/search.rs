@@ -100,6 +100,8 @@ pub struct Search<'p, P: Pages> {
     lists: Option<usize>,
     /// The last pass looked at all of them.
     all_lists: bool,
+    /// The gap of the middle one of those the last pass looked at.
+    middle: f32,
     /// Kept and not handed out.
     candidates: Vec<Candidate>,
     /// Entries with bounds up to here have all been kept; below the first pass, none.
@@ -139,6 +141,7 @@ impl<'p, P: Pages> Search<'p, P> {
             effort,
             lists: None,
             all_lists: false,
+            middle: f32::NEG_INFINITY,
             quota: k,
             candidates: Vec::new(),
             reach: f32::NEG_INFINITY,
@@ -147,6 +150,19 @@ impl<'p, P: Pages> Search<'p, P> {
             wave: Vec::new(),
             stats: SearchStats::default(),
         })
+    }
+
+    /// The same, but its first pass looks at so many lists of a tree, whatever their gaps.
+    #[must_use]
+    pub fn among(mut self, lists: usize) -> Self {
+        self.lists = Some(lists);
+        self
+    }
+
+    /// Of a tree's lists that the last pass looked at half have gaps above this.
+    #[must_use]
+    pub fn middle_gap(&self) -> f32 {
+        self.middle
     }
 
     /// The next entries to look at, in the order of their rows' places; empty when the search is over.
@@ -245,6 +261,9 @@ impl<'p, P: Pages> Search<'p, P> {
         self.stats.lists = lists as u64;
         let mut centroid = Vec::new();
         let chosen = ranked.nearest(lists);
+        self.middle = chosen
+            .get(lists / 2)
+            .map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
         for (number, &(gap, slot)) in chosen.iter().enumerate() {
             if let Some((_, next)) = chosen.get(number + 1) {
                 self.pages.prefetch(tree.slots[*next].head.first);

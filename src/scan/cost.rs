@@ -13,7 +13,7 @@ use crate::pg::relation_shape::{CostInput, PathCost};
 /// Where there is a vector index, of `index_pages` pages, the first rows come by it.
 pub fn estimate(input: &CostInput, limit: u64, index_pages: Option<f64>) -> PathCost {
     let batch = first_batch(limit, input.work_mem);
-    let pass = pass_cost(input, batch);
+    let pass = pass_cost(input, batch + FIRST_EXTRA as f64);
     let further_passes = (passes(input.rows, batch, largest_batch(input.work_mem)) - 1.0).max(0.0);
     let first = index_pages.map_or(pass, |pages| pass.min(index_cost(input, batch, pages)));
     let startup = input.quals.startup + input.distance.startup + input.target.startup + first;
@@ -68,9 +68,7 @@ fn refetch_cost(input: &CostInput) -> f64 {
 
 fn first_batch(limit: u64, work_mem: usize) -> f64 {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    limit
-        .saturating_add(FIRST_EXTRA)
-        .min(largest_batch(work_mem)) as f64
+    limit.min(largest_batch(work_mem)) as f64
 }
 
 /// Batches until all rows are out.

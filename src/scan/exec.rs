@@ -30,8 +30,10 @@ use crate::storage::PgPages;
 use core::ffi::CStr;
 use std::collections::HashSet;
 
-/// Rows kept beyond those the query wants: a few may be skipped above (locked rows, joins).
+/// Rows that a scan of the table keeps beyond those the query wants, which costs nothing: a few may be skipped above (locked rows, joins).
 pub const FIRST_EXTRA: usize = 8;
+/// Whoever wants more than so many rows gets them by scans of the table.
+const MOST_BY_INDEX: usize = 10_000;
 /// A batch is this many times its predecessor …
 pub const GROWTH: usize = 4;
 /// … and at least this large: whoever asked for more than k may well want all.
@@ -89,8 +91,9 @@ pub struct TopKScan {
     query: Option<Option<Vec<f32>>>,
     /// Rows kept and not yet handed out, the nearest last.
     batch: Vec<Entry>,
-    /// Size of the last batch asked for; 0 before the first.
+    /// Rows wanted of the last batch; 0 before the first.
     batch_size: usize,
+    /// The last row handed out that was found by a scan of the table. Rows that the index did not find may lie before the last of those it did.
     last: Option<Entry>,
     /// The batch came by the index.
     batch_by_index: bool,
@@ -126,9 +129,10 @@ impl CustomScan for TopKScan {
     fn next(&mut self, executor: &mut Executor<'_>) -> Result<bool, Error> {
         loop {
             if let Some(entry) = self.batch.pop() {
-                self.last = Some(entry);
                 if self.batch_by_index {
                     self.by_index.insert(entry.row);
+                } else {
+                    self.last = Some(entry);
                 }
                 executor.fetch(entry.row)?;
                 return Ok(true);
@@ -175,10 +179,12 @@ impl CustomScan for TopKScan {
 impl TopKScan {
     /// Fills the batch with the next rows.
     fn pass(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
+        // By the index until it has no more: then what is left, rows without a vector too, is the table's to tell.
         let first = self.batch_size == 0;
+        let full = self.batch_by_index && self.by_index.len() < MOST_BY_INDEX;
         self.batch_size = self.next_batch_size(executor)?;
         self.passes += 1;
-        let by_index = if first {
+        let by_index = if first || full {
             self.search_index(executor)?
         } else {
             None
@@ -188,20 +194,15 @@ impl TopKScan {
             Some(kept) => kept,
             None => self.scan_table(executor)?,
         };
-        self.batch = kept.into_sorted_vec();
+        self.batch = kept;
         self.batch.reverse();
         Ok(())
     }
 
     /// The next rows behind the last one handed out, of all rows.
-    fn scan_table(&mut self, executor: &mut Executor<'_>) -> Result<TopK<Entry>, Error> {
-        // Rows that the index did not find may lie before the last of those it did.
-        let last = if self.by_index.is_empty() {
-            self.last
-        } else {
-            None
-        };
-        let mut kept = TopK::new(self.batch_size);
+    fn scan_table(&mut self, executor: &mut Executor<'_>) -> Result<Vec<Entry>, Error> {
+        let last = self.last;
+        let mut kept = TopK::new(self.batch_size.saturating_add(FIRST_EXTRA));
         let mut candidates = 0;
         let mut scan = executor.table_scan(self.plan.column)?;
         while scan.advance() {
@@ -219,12 +220,12 @@ impl TopKScan {
         }
         self.scanned += scan.scanned();
         self.complete = candidates == kept.len();
-        Ok(kept)
+        Ok(kept.into_sorted_vec())
     }
 
-    /// The first rows, by the vector index. None if there is none, or it does not pay, or it cannot tell: then all rows are
-    /// looked at.
-    fn search_index(&mut self, executor: &mut Executor<'_>) -> Result<Option<TopK<Entry>>, Error> {
+    /// The next rows, by the vector index. None if there is none, or it does not pay, or it cannot tell, or knows no more: then all rows
+    /// are looked at.
+    fn search_index(&mut self, executor: &mut Executor<'_>) -> Result<Option<Vec<Entry>>, Error> {
         let Some(oid) = self.plan.index.map(Oid::from) else {
             return Ok(None);
         };
@@ -242,8 +243,10 @@ impl TopKScan {
             return Ok(None);
         };
         let pages = PgPages::new(&index);
-        let mut search = IndexSearch::new(&pages, &query, self.batch_size, recall)?;
-        let mut kept: TopK<Entry> = TopK::growing(self.batch_size);
+        // Those handed out before are among them.
+        let wanted = self.by_index.len().saturating_add(self.batch_size);
+        let mut search = IndexSearch::new(&pages, &query, wanted, recall)?;
+        let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
         loop {
             let bar = kept.worst().and_then(|worst| worst.key.distance());
@@ -270,7 +273,9 @@ impl TopKScan {
         self.found.candidates += stats.candidates;
         self.found.passes += stats.passes;
         self.found.lists = stats.lists;
-        Ok(Some(kept))
+        let mut rows = kept.into_sorted_vec();
+        rows.retain(|entry| !self.by_index.contains(&entry.row));
+        Ok((self.by_index.is_empty() || !rows.is_empty()).then_some(rows))
     }
 
     /// The query vector. Not before it is needed: a sort would not have evaluated it either.
@@ -290,9 +295,7 @@ impl TopKScan {
             (0, limit) => usize::try_from(limit.expected()).unwrap_or(usize::MAX),
             (before, _) => before.saturating_mul(GROWTH).max(LEAST_FURTHER),
         };
-        Ok(wanted
-            .saturating_add(FIRST_EXTRA)
-            .min(largest_batch(work_mem())))
+        Ok(wanted.min(largest_batch(work_mem())))
     }
 
     fn key(&mut self, row: &mut CurrentRow<'_>) -> Result<SortKey, Error> {
