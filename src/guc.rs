@@ -52,7 +52,7 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"conifer.tree_rows",
         c"Sets the number of rows from which on a conifer index has lists.",
-        c"A developer option: the default was measured, and nothing else depends on it.",
+        c"A developer option: the default was measured. From three times as many rows on each row has two entries.",
         &TREE_ROWS,
         1000,
         i32::MAX,

@@ -5,7 +5,7 @@ use super::source::Source;
 use super::{entry_tid, new_meta, signature_of};
 use crate::error::Error;
 use crate::guc;
-use crate::index::build::{Builder, Plan, SAMPLE_PER_LIST, Sample, rows_per_list};
+use crate::index::build::{Builder, Plan, SAMPLE_PER_LIST, Sample, copies, rows_per_list};
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
 use crate::index::state::IndexState;
@@ -61,13 +61,14 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     };
     let rows = build.expected_rows();
     let plan = if rows >= guc::tree_rows() {
-        let lists = most_lists(rows / rows_per_list(rows));
+        let copies = copies(rows, guc::tree_rows());
+        let lists = most_lists(rows / rows_per_list(rows, copies));
         let mut large = Sample::new(&state);
         let wanted = most_sampled(&state, lists * SAMPLE_PER_LIST);
         self::sample(build, wanted, &mut |_, vector| large.add(vector))?;
         build.begin_phase(CHOOSING);
         let mut pause = || pages.pause();
-        Plan::tree(large, None, lists, workers.as_ref(), &mut pause)
+        Plan::tree(large, None, (lists, copies), workers.as_ref(), &mut pause)
     } else {
         let mut mean = Mean::new(&state);
         if sample.len() as u64 >= LEAST_CENTRED {

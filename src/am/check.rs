@@ -121,6 +121,8 @@ pub struct Inspection {
     pub metric: &'static str,
     /// Lists of entries.
     pub lists: u64,
+    /// Entries of a row in a tree's lists.
+    pub copies: u32,
     /// Bits of a code.
     pub code_bits: usize,
     /// What its pages hold.
@@ -149,6 +151,7 @@ pub fn inspect(oid: Oid) -> Result<Inspection, Error> {
         dimension: state.meta.dimension as usize,
         metric: state.metric.name(),
         lists: census.lists,
+        copies: state.meta.copies.max(1),
         code_bits: state.quantizer.code_bits(),
         room: census.list_pages * per_page as u64,
         centred: !state.centre.is_zero(),

@@ -40,6 +40,7 @@ fn conifer_inspect(index: Regclass) -> JsonbOut {
         "dimension": found.dimension,
         "metric": found.metric,
         "lists": found.lists,
+        "entries_per_row": found.copies,
         "code_bits": found.code_bits,
         "centred": found.centred,
         "entries": entries - census.dead,

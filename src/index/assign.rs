@@ -38,7 +38,7 @@ pub struct Assigner {
 impl Assigner {
     /// The nearest centroid to a rotated vector among those that are used, and a second by SOAR's loss (Sun et al., "SOAR: Improved Indexing
     /// for Approximate Nearest Neighbor Search", NeurIPS 2023): ‖x − c‖² + λ · ⟨x − c, r⟩² / ‖r‖², r being the residual of the first.
-    /// None if the vector can be compared with none.
+    /// Only the nearest where a row has one entry. None if the vector can be compared with none.
     pub fn assign(
         &mut self,
         state: &IndexState,
@@ -55,6 +55,10 @@ impl Assigner {
         }
         self.query
             .prepare(rotated, &state.centre, state.metric, 0.0);
+        if state.meta.copies < 2 {
+            let first = self.nearest(centroids, AMONG_FOR_ONE, is_used)?;
+            return Some((self.near[first], None));
+        }
         let first = self.nearest(centroids, AMONG, is_used)?;
         let dot = kernels().dot;
         let (vector, bits) = (self.query.scaled(), centroids.code_bits());

@@ -28,10 +28,13 @@ use std::sync::Arc;
 /// the least maintenance_work_mem.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// From so many rows on an index is a tree, unless told otherwise. At 400,000 real vectors of 256 dimensions a tree answers a recall goal of
-/// 0.95 in a quarter of a flat index's time and the default of 0.99 in nine tenths of it; at 62,000 of 384 in a half and in nine tenths, but
-/// it takes two and a half times the room and four times as long to build, which so few rows do not repay.
-pub const TREE_ROWS: u64 = 100_000;
+/// From so many rows on an index is a tree, unless told otherwise. With one entry for each row it is as large as a flat index, but for a tenth; at
+/// 62,000 real vectors of 384 dimensions it answers a recall goal of 0.95 in two fifths of a flat index's time and the default of 0.99 in three
+/// quarters of it, at 40,000 in three fifths and nine tenths, at 20,000 in none less.
+pub const TREE_ROWS: u64 = 40_000;
+/// From so many times as many rows on each has two entries: at 400,000 real vectors of 256 dimensions that halves the time for a goal of 0.99, but
+/// doubles the room, and at 62,000 it spares a third.
+const TWO_COPIES: u64 = 3;
 /// Rows of a sample for each list that lists are chosen by, …
 pub const SAMPLE_PER_LIST: u64 = 32;
 /// … and the fewest that one can be chosen by.
@@ -42,16 +45,29 @@ const ROUNDS: usize = 4;
 /// Seed of the choice of lists.
 const SEED: u64 = 0x7ee5;
 
-/// Rows for each list of a tree of so many rows; entries are two for most.
+/// How many entries in a tree's lists each of so many rows has, if it is a tree from `tree_rows` on.
+#[must_use]
+pub fn copies(rows: u64, tree_rows: u64) -> u32 {
+    if rows < tree_rows.saturating_mul(TWO_COPIES) {
+        1
+    } else {
+        2
+    }
+}
+
+/// Rows for each list of a tree of so many rows and entries for each.
 ///
 /// The finer the lists, the fewer entries hold what a query is near to, and the more centroids there are to be compared and remembered: up to
-/// some thousand lists these cost nothing to speak of, beyond both grow together.
+/// some thousand lists these cost nothing to speak of, beyond both grow together. Where rows have one entry more of the lists are looked at, and coarser
+/// ones are as good.
 #[must_use]
-pub fn rows_per_list(rows: u64) -> u64 {
-    const FEW: u64 = 100;
-    const MANY_LISTS: u64 = 8192;
-    let beyond = (rows / (FEW * MANY_LISTS)).max(1);
-    (FEW as f64 * (beyond as f64).sqrt()) as u64
+pub fn rows_per_list(rows: u64, copies: u32) -> u64 {
+    const FEW: f64 = 100.0;
+    const FEW_OF_ONE_ENTRY: f64 = 300.0;
+    const MANY_LISTS: f64 = 8192.0;
+    let few = if copies < 2 { FEW_OF_ONE_ENTRY } else { FEW };
+    let beyond = (rows as f64 / (few * MANY_LISTS)).max(1.0);
+    (few * beyond.sqrt()) as u64
 }
 
 /// How an index is laid out.
@@ -60,6 +76,8 @@ pub struct Plan {
     centre: Arc<Centre>,
     /// Of a tree's lists; none of a flat index.
     centroids: Centroids,
+    /// Entries of each row there.
+    copies: u32,
 }
 
 /// Vectors that lists are chosen by.
@@ -101,16 +119,17 @@ impl Plan {
         Self {
             centre: Arc::new(centre),
             centroids: Centroids::new(state.quantizer.code_bits()),
+            copies: 0,
         }
     }
 
-    /// At most so many lists, chosen by a sample; fewer if that is small. `centre` is what codes of the list that takes new rows are relative to
+    /// At most so many lists, chosen by a sample; fewer if that is small. Each row is to have so many entries in them. `centre` is what codes of the list that takes new rows are relative to
     /// already, if they are. `pause` is called between steps of some tens of milliseconds.
     #[must_use]
     pub fn tree(
         sample: Sample<'_>,
         centre: Option<Arc<Centre>>,
-        lists: u64,
+        (lists, copies): (u64, u32),
         workers: Option<&rayon::ThreadPool>,
         pause: &mut dyn FnMut(),
     ) -> Self {
@@ -136,7 +155,11 @@ impl Plan {
                 kmeans.choose_by(&points, wanted, ROUNDS, |found| Coded::new(&found, &centre));
             centroids = Coded::new(&found, &centre).into_centroids();
         }
-        Self { centre, centroids }
+        Self {
+            centre,
+            copies: if centroids.is_empty() { 0 } else { copies },
+            centroids,
+        }
     }
 
     /// The centroids of the tree's lists.
@@ -186,6 +209,7 @@ impl<'p, P: Pages> Builder<'p, P> {
     ) -> Self {
         let dimension = state.meta.dimension as usize;
         state.centre = plan.centre;
+        state.meta.copies = plan.copies;
         let first = state.meta.generations + 1;
         let writer = |number| {
             let (list, generation) = (number as u32 + 1, first + 1 + number as u32);
@@ -267,10 +291,11 @@ impl<'p, P: Pages> Builder<'p, P> {
             centred: if centred { chain.entries } else { 0 },
             ..chain.head(generation)
         };
+        let copies = self.state.meta.copies;
         let mut slots = Vec::with_capacity(self.writers.len());
         for writer in std::mem::take(&mut self.writers) {
             let (list, generation) = writer.owner();
-            slots.push(slot_of(list, writer.finish()?.head(generation)));
+            slots.push(slot_of(list, writer.finish()?.head(generation), copies));
         }
         let tree = if slots.is_empty() {
             None
@@ -291,6 +316,7 @@ impl<'p, P: Pages> Builder<'p, P> {
                 meta.lists = slots.len() as u32;
                 meta.generations = self.tree_generation + slots.len() as u32;
                 meta.version = 1;
+                meta.copies = copies;
             }
         })?;
         Ok(())

@@ -215,8 +215,7 @@ impl<'p, P: Pages> Search<'p, P> {
             let epsilon = self.effort.epsilon.max(LEAST_EPSILON);
             let (centre, metric) = (Arc::clone(&self.state.centre), self.state.metric);
             self.code.prepare(&self.rotated, &centre, metric, epsilon);
-            // Of a tree most rows have two entries.
-            let entries = if self.state.tree.is_some() { 2 } else { 1 };
+            let entries = self.state.meta.copies.max(1) as usize;
             let widen = (LEAST_UPPER / epsilon).max(1.0);
             let mut kept = Kept::new(self.quota.saturating_mul(entries), bar, widen);
             if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
@@ -319,7 +318,7 @@ impl<'p, P: Pages> Search<'p, P> {
         let reach = self.reach;
         self.candidates.retain(|found| found.lower <= reach);
         if self.state.tree.is_some() {
-            // Of a row's two entries the one whose list came first tells more.
+            // Of a row's entries, one too many while VACUUM moves it, the one whose list came first tells more.
             self.candidates
                 .sort_unstable_by_key(|found| (found.tid, Ordered(found.gap)));
             self.candidates.dedup_by_key(|found| found.tid);

@@ -91,11 +91,11 @@ impl IndexState {
     /// Rows, as last counted or appended.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries() / 2);
-        self.list().entries + in_lists
+        let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries());
+        self.list().entries + in_lists / u64::from(self.meta.copies.max(1))
     }
 
-    /// Entries, likewise: of a tree two for most rows.
+    /// Entries, likewise: of a tree with two for each row, that.
     #[must_use]
     pub fn entries(&self) -> u64 {
         let in_lists = self.tree.as_ref().map_or(0, |tree| tree.entries());

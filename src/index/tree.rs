@@ -130,7 +130,7 @@ impl Tree {
         (0..self.slots.len()).filter(|&at| self.slots[at].is_used())
     }
 
-    /// Live entries of all lists, as last counted: two for most rows.
+    /// Live entries of all lists, as last counted.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.used().map(|at| self.slots[at].head.entries).sum()
@@ -216,13 +216,16 @@ impl Tree {
     }
 }
 
-/// The slot of a list.
+/// The slot of a list just written, whose rows have as many entries as there are to be.
 #[must_use]
-pub fn slot_of(list: u32, head: ListHead) -> Slot {
+pub fn slot_of(list: u32, head: ListHead, copies: u32) -> Slot {
     Slot {
-        head,
+        head: ListHead {
+            centred: head.entries,
+            ..head
+        },
         list,
-        reserved: 0,
+        seconds: u32::from(copies == 2),
     }
 }
 
@@ -234,5 +237,5 @@ pub fn unused_slot() -> Slot {
         last: NO_BLOCK,
         entries: 0,
     };
-    slot_of(0, nowhere.head(0))
+    slot_of(0, nowhere.head(0), 0)
 }

@@ -69,8 +69,8 @@ pub struct Meta {
     pub lists: u32,
     /// Changes when lists were added or removed.
     pub version: u32,
-    /// 0
-    pub reserved: u32,
+    /// Entries of a row in a tree's lists: 1 or 2; 0 in a flat index.
+    pub copies: u32,
 }
 
 const _: () = {
@@ -106,7 +106,7 @@ impl Meta {
             tree_generation: 0,
             lists: 0,
             version: 0,
-            reserved: 0,
+            copies: 0,
         }
     }
 
@@ -123,6 +123,13 @@ impl Meta {
             return Err(corrupted(format!("index of {dimension} dimensions")));
         }
         meta.metric()?;
+        let in_tree = meta.directory != NO_BLOCK;
+        if meta.copies > 2 || in_tree != (meta.copies > 0) {
+            return Err(corrupted(format!(
+                "index of {} entries for each row",
+                meta.copies
+            )));
+        }
         Ok(meta)
     }
 

@@ -140,8 +140,12 @@ impl Model {
     }
 
     fn maintain(&mut self) -> super::vacuum::Maintenance {
+        self.maintain_from(TREE_ROWS)
+    }
+
+    fn maintain_from(&mut self, tree_rows: u64) -> super::vacuum::Maintenance {
         let rows = &self.rows;
-        maintain(&self.pages, &mut self.state, TREE_ROWS, &mut |tid| {
+        maintain(&self.pages, &mut self.state, tree_rows, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
         .unwrap()

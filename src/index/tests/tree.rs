@@ -3,16 +3,20 @@
 
 use super::*;
 use crate::index::build::{Sample, rows_per_list};
-use crate::index::vacuum::{Step, grow_tree, next_step};
+use crate::index::vacuum::{Step, grow_copies, grow_tree, next_step};
 
 impl Model {
     fn build_tree(&mut self, count: usize) {
+        self.build_tree_of(count, 2);
+    }
+
+    fn build_tree_of(&mut self, count: usize, copies: u32) {
         let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
         let sample: Vec<Vec<f32>> = rows.iter().map(|(_, vector)| vector.clone()).collect();
         let mut points = Sample::new(&self.state);
         sample.iter().for_each(|vector| points.add(vector));
-        let lists = count as u64 / rows_per_list(count as u64);
-        let plan = Plan::tree(points, None, lists, None, &mut || ());
+        let lists = count as u64 / rows_per_list(count as u64, copies);
+        let plan = Plan::tree(points, None, (lists, copies), None, &mut || ());
         assert!(plan.lists() > 1);
         let mut builder = Builder::new(&self.pages, self.state.clone(), plan, None);
         for (tid, vector) in &rows {
@@ -23,7 +27,7 @@ impl Model {
 
     fn grow_tree(&mut self) -> Result<bool, Error> {
         let rows = &self.rows;
-        grow_tree(&self.pages, &mut self.state, &mut |tid| {
+        grow_tree(&self.pages, &mut self.state, 1, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
     }
@@ -84,6 +88,60 @@ fn a_tree_built_at_once_finds_the_nearest() {
             assert_eq!(model.next_step(), None, "{metric:?} {dimension}");
         }
     }
+}
+
+#[test]
+fn a_tree_of_single_entries_gets_second_ones() {
+    for metric in Metric::ALL {
+        let mut model = Model::new(64, metric);
+        model.build_tree_of(6000, 1);
+        assert!((18..=20).contains(&model.lists()));
+        assert_eq!((model.state.meta.copies, model.state.rows()), (1, 6000));
+        assert_eq!(model.state.entries(), 6000);
+        model.check_tree();
+        model.all_are_found();
+        let before = model.state.clone();
+        // Fewer than three times the rows a tree begins at: nothing happens.
+        model.maintain_from(2001);
+        assert_eq!((model.state.meta.copies, model.state.entries()), (1, 6000));
+        grow_copies(&model.pages, &mut model.state, 2000).unwrap();
+        assert_eq!(model.state.meta.copies, 2);
+        let mut added = 0;
+        while let Some(step @ Step::AddSeconds(_)) = model.next_step() {
+            model.take(step).unwrap();
+            added += 1;
+            model.check_tree();
+            model.all_are_found();
+            let now = std::mem::replace(&mut model.state, before.clone());
+            model.all_are_found();
+            model.state = now;
+            model.grow(3);
+        }
+        assert!((18..=20).contains(&added), "{added}");
+        let entries = model.state.tree.as_ref().unwrap().entries();
+        assert!((11_500..=12_000).contains(&entries), "{entries}");
+        model.maintain_from(1);
+        assert!((25..90).contains(&model.lists()), "{}", model.lists());
+        model.check_tree();
+        model.all_are_found();
+    }
+}
+
+#[test]
+fn a_flat_index_becomes_a_tree_of_single_entries() {
+    let mut model = Model::new(32, Metric::Cosine);
+    model.grow(4000);
+    model.maintain_from(2000);
+    assert_eq!(model.state.meta.copies, 1);
+    assert!((10..=16).contains(&model.lists()), "{}", model.lists());
+    model.check_tree();
+    model.all_are_found();
+    model.thin_out_tree(75);
+    model.maintain_from(2000);
+    model.check_tree();
+    model.all_are_found();
+    assert!(model.lists() < 10, "{}", model.lists());
+    assert_eq!(model.next_step(), None);
 }
 
 #[test]
@@ -275,12 +333,19 @@ fn a_vacuum_that_remembers_an_old_tree_looks_again() {
 fn a_crash_in_any_step_loses_nothing() {
     // Of each kind of step, one is crashed at every commit.
     let mut seen = BTreeSet::new();
-    let kinds = [(0, "take up"), (1, "split"), (2, "merge"), (3, "pack")];
+    let kinds = [
+        (0, "take up"),
+        (1, "split"),
+        (2, "merge"),
+        (3, "pack"),
+        (4, "add second entries"),
+    ];
     let kind = |step: Step| match step {
         Step::TakeUp(_) => 0,
         Step::Split(_) => 1,
         Step::Merge(_) => 2,
         Step::Pack(_) => 3,
+        Step::AddSeconds(_) => 4,
     };
     let start = || {
         let mut model = Model::new(16, Metric::Euclidean);
@@ -290,7 +355,12 @@ fn a_crash_in_any_step_loses_nothing() {
     for (wanted, name) in kinds {
         for crash_at in (0..).step_by(if wanted == 0 { 41 } else { 3 }) {
             let mut model = start();
-            model.grow_tree().unwrap();
+            if wanted == 4 {
+                model.maintain_from(2000);
+                grow_copies(&model.pages, &mut model.state, 1).unwrap();
+            } else {
+                model.grow_tree().unwrap();
+            }
             let mut found = None;
             for round in 0.. {
                 match model.next_step() {
@@ -321,7 +391,7 @@ fn a_crash_in_any_step_loses_nothing() {
             }
         }
     }
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), kinds.len());
 }
 
 #[test]

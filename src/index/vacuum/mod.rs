@@ -13,18 +13,22 @@
 //!
 //! Searches notice 4 and 5 by the generation of the next page they come to, and begin anew. After a crash in 2 or 5 pages
 //! of other generations lie about; the next VACUUM, told by the meta page, frees them. The lists of a tree are changed by VACUUM alone
-//! ([`tree`]).
+//! (`tree`).
 #![forbid(unsafe_code)]
 
+mod grow;
 mod mean;
+mod relist;
 mod remove;
 mod rewrite;
+mod take_up;
 mod tree;
 
+pub use grow::{grow_copies, grow_tree};
 pub use mean::Mean;
 pub use remove::{Removal, remove_dead};
 pub use rewrite::{CENTRE_SAMPLE, rewrite};
-pub use tree::{Step, grow_tree, next_step};
+pub use tree::{Step, next_step};
 
 use super::chain::free_page_if;
 use super::pages::{Edit, Pages};
@@ -71,7 +75,6 @@ pub fn maintain(
     tree_rows: u64,
     vector: &mut VectorOf<'_>,
 ) -> Result<Maintenance, Error> {
-    state.refresh(pages)?;
     // What is remembered of a tree may be old: its version tells of new lists, not of entries and pages.
     state.read_tree(pages)?;
     let mut done = Maintenance::default();
@@ -81,9 +84,10 @@ pub fn maintain(
     if state.tree.is_none() {
         maintain_list(pages, state, vector, &mut done)?;
         if state.list().entries >= tree_rows {
-            done.steps += u64::from(grow_tree(pages, state, vector)?);
+            done.steps += u64::from(grow_tree(pages, state, tree_rows, vector)?);
         }
     }
+    grow_copies(pages, state, tree_rows)?;
     // What is appended from now on is the next VACUUM's: or inserters, and entries put back, would keep this one busy for ever.
     let until = state.list().last;
     while let Some(step) = next_step(pages, state, until)? {
