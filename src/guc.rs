@@ -1,7 +1,7 @@
 //! All `conifer.*` settings.
 #![forbid(unsafe_code)]
 
-use crate::index::build;
+use crate::index::plan;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 /// On by default: the node is only chosen where its cost is lower than that of a sort.
@@ -11,11 +11,11 @@ static ENABLE_TOPK_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.99);
 
 /// For tests of what large indexes do, on small ones.
-static TREE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(build::TREE_ROWS as i32);
+static TREE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(plan::TREE_ROWS as i32);
 
 /// From so many rows on an index is to be a tree.
 pub fn tree_rows() -> u64 {
-    u64::try_from(TREE_ROWS.get()).unwrap_or(build::TREE_ROWS)
+    u64::try_from(TREE_ROWS.get()).unwrap_or(plan::TREE_ROWS)
 }
 
 /// The recall goal, from 0.5 to 1; 1 is exact.

@@ -5,178 +5,26 @@
 //! is bounded by the batch and these pages, whatever the size of the table.
 #![forbid(unsafe_code)]
 
-use super::assign::{Assigner, Coded};
+use super::assign::Assigner;
 use super::centroids::Centroids;
 use super::chain::{ChainWriter, write_bytes, write_centre};
 use super::insert::Encoder;
 use super::pages::{Edit, Pages};
+use super::plan::Plan;
 use super::state::IndexState;
 use super::tree::slot_of;
-use super::vacuum::{Mean, update_meta};
+use super::vacuum::update_meta;
 use crate::error::Error;
-use crate::kmeans::Kmeans;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, init};
 use crate::layout::{META_BLOCK, NO_BLOCK, PAGE, directory};
-use crate::quantizer::Centre;
 use rayon::prelude::*;
-use std::sync::Arc;
 
 /// Bytes of vectors encoded together. Large enough to keep the cores busy between two meetings, small beside
 /// the least maintenance_work_mem.
 const BATCH_BYTES: usize = 4 << 20;
-
-/// From so many rows on an index is a tree, unless told otherwise. With one entry for each row it is as large as a flat index, but for a tenth; at
-/// 62,000 real vectors of 384 dimensions it answers a recall goal of 0.95 in two fifths of a flat index's time and the default of 0.99 in three
-/// quarters of it, at 40,000 in three fifths and nine tenths, at 20,000 in none less.
-pub const TREE_ROWS: u64 = 40_000;
-/// From so many times as many rows on each has two entries: at 400,000 real vectors of 256 dimensions that halves the time for a goal of 0.99, but
-/// doubles the room, and at 62,000 it spares a third.
-const TWO_COPIES: u64 = 3;
-/// Rows of a sample for each list that lists are chosen by, …
-pub const SAMPLE_PER_LIST: u64 = 32;
-/// … and the fewest that one can be chosen by.
-const LEAST_SAMPLE_PER_LIST: usize = 8;
-/// Rounds of the choice of lists. With points taken at random instead, a recall of 0.99 takes half as many lists again at 400,000 real
-/// vectors; more rounds change nothing that two seeds do not.
-const ROUNDS: usize = 4;
-/// Seed of the choice of lists.
-const SEED: u64 = 0x7ee5;
-
-/// How many entries in a tree's lists each of so many rows has, if it is a tree from `tree_rows` on.
-#[must_use]
-pub fn copies(rows: u64, tree_rows: u64) -> u32 {
-    if rows < tree_rows.saturating_mul(TWO_COPIES) {
-        1
-    } else {
-        2
-    }
-}
-
-/// Rows for each list of a tree of so many rows and entries for each.
-///
-/// The finer the lists, the fewer entries hold what a query is near to, and the more centroids there are to be compared and remembered: up to
-/// some thousand lists these cost nothing to speak of, beyond both grow together. Where rows have one entry more of the lists are looked at, and coarser
-/// ones are as good.
-#[must_use]
-pub fn rows_per_list(rows: u64, copies: u32) -> u64 {
-    const FEW: f64 = 100.0;
-    const FEW_OF_ONE_ENTRY: f64 = 300.0;
-    const MANY_LISTS: f64 = 8192.0;
-    let few = if copies < 2 { FEW_OF_ONE_ENTRY } else { FEW };
-    let beyond = (rows as f64 / (few * MANY_LISTS)).max(1.0);
-    (few * beyond.sqrt()) as u64
-}
-
-/// How an index is laid out.
-pub struct Plan {
-    /// What codes of the list that takes new rows are relative to.
-    centre: Arc<Centre>,
-    /// Of a tree's lists; none of a flat index.
-    centroids: Centroids,
-    /// Entries of each row there.
-    copies: u32,
-}
-
-/// Vectors that lists are chosen by.
-pub struct Sample<'s> {
-    mean: Mean<'s>,
-    state: &'s IndexState,
-    rotated: Vec<f32>,
-    points: Vec<f32>,
-}
-
-impl<'s> Sample<'s> {
-    /// No vectors yet.
-    #[must_use]
-    pub fn new(state: &'s IndexState) -> Self {
-        Self {
-            mean: Mean::new(state),
-            state,
-            rotated: Vec::new(),
-            points: Vec::new(),
-        }
-    }
-
-    /// Adds a vector.
-    pub fn add(&mut self, vector: &[f32]) {
-        self.mean.add(vector);
-        self.state.quantizer.rotate(vector, &mut self.rotated);
-        let scale = Centre::scale(&self.rotated, self.state.metric).filter(|scale| *scale != 0.0);
-        if let Some(scale) = scale {
-            self.points
-                .extend(self.rotated.iter().map(|element| element * scale));
-        }
-    }
-}
-
-impl Plan {
-    /// A flat index, its codes relative to the mean of a sample, or to the origin.
-    #[must_use]
-    pub fn flat(state: &IndexState, centre: Centre) -> Self {
-        Self {
-            centre: Arc::new(centre),
-            centroids: Centroids::new(state.quantizer.code_bits()),
-            copies: 0,
-        }
-    }
-
-    /// At most so many lists, chosen by a sample; fewer if that is small. Each row is to have so many entries in them. `centre` is what codes of the list that takes new rows are relative to
-    /// already, if they are. `pause` is called between steps of some tens of milliseconds.
-    #[must_use]
-    pub fn tree(
-        sample: Sample<'_>,
-        centre: Option<Arc<Centre>>,
-        (lists, copies): (u64, u32),
-        workers: Option<&rayon::ThreadPool>,
-        pause: &mut dyn FnMut(),
-    ) -> Self {
-        let Sample {
-            mean,
-            state,
-            points,
-            ..
-        } = sample;
-        let centre = centre.unwrap_or_else(|| Arc::new(mean.centre()));
-        let bits = state.quantizer.code_bits();
-        let mut centroids = Centroids::new(bits);
-        if points.iter().all(|element| element.abs() < LARGEST_ELEMENT) {
-            let most = points.len() / bits / LEAST_SAMPLE_PER_LIST;
-            let wanted = usize::try_from(lists).unwrap_or(most).min(most).max(2);
-            let mut kmeans = Kmeans {
-                dimension: bits,
-                seed: SEED,
-                workers,
-                pause,
-            };
-            let found =
-                kmeans.choose_by(&points, wanted, ROUNDS, |found| Coded::new(&found, &centre));
-            centroids = Coded::new(&found, &centre).into_centroids();
-        }
-        Self {
-            centre,
-            copies: if centroids.is_empty() { 0 } else { copies },
-            centroids,
-        }
-    }
-
-    /// The centroids of the tree's lists.
-    #[must_use]
-    pub fn into_centroids(self) -> Centroids {
-        self.centroids
-    }
-
-    /// Lists of the tree; 0 of a flat index.
-    #[must_use]
-    pub fn lists(&self) -> usize {
-        self.centroids.len()
-    }
-}
-
-/// Squared distances of vectors with larger elements overflow, and no lists can be chosen by them.
-const LARGEST_ELEMENT: f32 = 1e15;
 
 /// Rows of a table on their way into an index.
 pub struct Builder<'p, P: Pages> {
@@ -192,6 +40,35 @@ pub struct Builder<'p, P: Pages> {
     places: Vec<(EntryTid, u64)>,
     batch: usize,
     tree_generation: u32,
+    /// Rows that belong to no list, in row form, where these are not to be written.
+    unlisted: Option<Vec<u8>>,
+}
+
+/// A tree's pages, written and not yet named.
+pub struct NewTree {
+    directory: u32,
+    centroids: u32,
+    generation: u32,
+    lists: u32,
+    copies: u32,
+    rows: u64,
+    /// Rows that belong to no list, in row form: for the list that takes new entries.
+    pub unlisted: Vec<u8>,
+}
+
+impl NewTree {
+    /// Makes it the index's tree.
+    pub fn name(&self, meta: &mut Meta) {
+        meta.directory = self.directory;
+        meta.centroids = self.centroids;
+        meta.tree_generation = self.generation;
+        meta.version += 1;
+        meta.copies = self.copies;
+        meta.chosen = self.rows;
+        // Taken before where others might take numbers meanwhile.
+        meta.generations = meta.generations.max(self.generation + self.lists);
+        meta.lists = meta.lists.max(self.lists);
+    }
 }
 
 /// A row encoded: for the list that takes new rows, or for one or two lists of the tree.
@@ -210,9 +87,9 @@ impl<'p, P: Pages> Builder<'p, P> {
         let dimension = state.meta.dimension as usize;
         state.centre = plan.centre;
         state.meta.copies = plan.copies;
-        let first = state.meta.generations + 1;
+        let (first, lists) = (state.meta.generations + 1, state.meta.lists);
         let writer = |number| {
-            let (list, generation) = (number as u32 + 1, first + 1 + number as u32);
+            let (list, generation) = (lists + number as u32 + 1, first + 1 + number as u32);
             ChainWriter::new(pages, state.geometry, list, generation)
         };
         Self {
@@ -225,7 +102,16 @@ impl<'p, P: Pages> Builder<'p, P> {
             places: Vec::new(),
             batch: (BATCH_BYTES / (dimension * size_of::<f32>())).max(64),
             tree_generation: first,
+            unlisted: None,
             state,
+        }
+    }
+
+    /// The lists of another tree for an index that has one. The next list numbers and one generation more have been taken for it.
+    pub fn aside(pages: &'p P, state: IndexState, plan: Plan) -> Self {
+        Self {
+            unlisted: Some(Vec::new()),
+            ..Self::new(pages, state, plan, None)
         }
     }
 
@@ -291,35 +177,46 @@ impl<'p, P: Pages> Builder<'p, P> {
             centred: if centred { chain.entries } else { 0 },
             ..chain.head(generation)
         };
-        let copies = self.state.meta.copies;
-        let mut slots = Vec::with_capacity(self.writers.len());
-        for writer in std::mem::take(&mut self.writers) {
-            let (list, generation) = writer.owner();
-            slots.push(slot_of(list, writer.finish()?.head(generation), copies));
-        }
-        let tree = if slots.is_empty() {
+        let tree = if self.writers.is_empty() {
             None
         } else {
-            Some(write_tree(
-                self.pages,
-                &self.centroids,
-                &slots,
-                self.tree_generation,
-            )?)
+            Some(self.write_tree()?)
         };
         update_meta(self.pages, |meta| {
             meta.list = list;
-            if let Some((directory, centroids)) = tree {
-                meta.directory = directory;
-                meta.centroids = centroids;
-                meta.tree_generation = self.tree_generation;
-                meta.lists = slots.len() as u32;
-                meta.generations = self.tree_generation + slots.len() as u32;
-                meta.version = 1;
-                meta.copies = copies;
+            if let Some(mut tree) = tree {
+                tree.rows += list.entries;
+                tree.name(meta);
             }
         })?;
         Ok(())
+    }
+
+    /// Writes what is left; nothing leads to it yet.
+    pub fn finish_aside(mut self) -> Result<NewTree, Error> {
+        self.write_batch()?;
+        self.write_tree()
+    }
+
+    fn write_tree(&mut self) -> Result<NewTree, Error> {
+        let (mut slots, mut entries) = (Vec::with_capacity(self.writers.len()), 0);
+        for writer in std::mem::take(&mut self.writers) {
+            let (list, generation) = writer.owner();
+            let slot = slot_of(list, writer.finish()?.head(generation));
+            entries += slot.head.entries;
+            slots.push(slot);
+        }
+        let (copies, generation) = (self.state.meta.copies, self.tree_generation);
+        let (directory, centroids) = write_tree(self.pages, &self.centroids, &slots, generation)?;
+        Ok(NewTree {
+            directory,
+            centroids,
+            generation,
+            lists: slots.len() as u32,
+            copies,
+            rows: entries / u64::from(copies.max(1)),
+            unlisted: self.unlisted.take().unwrap_or_default(),
+        })
     }
 
     fn inbox(&self) -> ChainWriter<'p, P> {
@@ -340,7 +237,12 @@ impl<'p, P: Pages> Builder<'p, P> {
                     self.writers[list as usize].push(row)?;
                 }
             }
-            if encoded.lists == [None; 2] {
+            if encoded.lists != [None; 2] {
+                continue;
+            }
+            if let Some(unlisted) = &mut self.unlisted {
+                unlisted.extend_from_slice(&rows[..bytes]);
+            } else {
                 let inbox = self.writer.take().unwrap_or_else(|| self.inbox());
                 self.writer.insert(inbox).push(&rows[..bytes])?;
             }

@@ -12,6 +12,7 @@ pub mod learn;
 #[cfg(test)]
 mod mem_pages;
 pub mod pages;
+pub mod plan;
 mod rank;
 pub mod search;
 pub mod state;

@@ -20,6 +20,8 @@ use crate::layout::{NO_BLOCK, PAGE, centre, corrupted};
 pub struct Tree {
     /// The meta page's version when they were read.
     pub version: u32,
+    /// Of its directory and centroids, which are others when all its lists were chosen anew.
+    generation: u32,
     /// The directory's slots, used or not.
     pub slots: Vec<Slot>,
     /// The centroid of each slot.
@@ -35,6 +37,7 @@ impl Tree {
     pub fn unknown(code_bits: usize) -> Self {
         Self {
             version: 0,
+            generation: 0,
             slots: Vec::new(),
             centroids: Centroids::new(code_bits),
             directory: Vec::new(),
@@ -44,6 +47,10 @@ impl Tree {
 
     /// Reads what has changed of the tree that the meta page tells of.
     pub fn refresh(&mut self, pages: &impl Pages, meta: &Meta) -> Result<(), Error> {
+        if self.generation != meta.tree_generation {
+            *self = Self::unknown(self.centroids.code_bits());
+            self.generation = meta.tree_generation;
+        }
         // The directory first: the centroid of a slot is written before the slot is used.
         let known = std::mem::take(&mut self.slots);
         self.directory.clear();
@@ -216,16 +223,16 @@ impl Tree {
     }
 }
 
-/// The slot of a list just written, whose rows have as many entries as there are to be.
+/// The slot of a list just written.
 #[must_use]
-pub fn slot_of(list: u32, head: ListHead, copies: u32) -> Slot {
+pub fn slot_of(list: u32, head: ListHead) -> Slot {
     Slot {
         head: ListHead {
             centred: head.entries,
             ..head
         },
         list,
-        seconds: u32::from(copies == 2),
+        reserved: 0,
     }
 }
 
@@ -237,5 +244,5 @@ pub fn unused_slot() -> Slot {
         last: NO_BLOCK,
         entries: 0,
     };
-    slot_of(0, nowhere.head(0), 0)
+    slot_of(0, nowhere.head(0))
 }

@@ -17,8 +17,8 @@ pub struct Slot {
     pub head: ListHead,
     /// Its number, which its pages carry; 0 in an unused slot.
     pub list: u32,
-    /// Nonzero if each row that has its first entry here has the second one it is to have.
-    pub seconds: u32,
+    /// 0
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 48);

@@ -71,11 +71,13 @@ pub struct Meta {
     pub version: u32,
     /// Entries of a row in a tree's lists: 1 or 2; 0 in a flat index.
     pub copies: u32,
+    /// Rows when a tree's lists were chosen.
+    pub chosen: u64,
 }
 
 const _: () = {
     assert!(size_of::<ListHead>() == 40);
-    assert!(size_of::<Meta>() == 24 + 40 + 64 + 8 + 64 + 24);
+    assert!(size_of::<Meta>() == 24 + 40 + 64 + 8 + 64 + 32);
     assert!(size_of::<Meta>() <= META_BODY);
 };
 
@@ -107,6 +109,7 @@ impl Meta {
             lists: 0,
             version: 0,
             copies: 0,
+            chosen: 0,
         }
     }
 

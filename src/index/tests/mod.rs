@@ -3,12 +3,13 @@
 
 mod tree;
 
-use super::build::{Builder, Plan};
+use super::build::Builder;
 use super::check::{Violation, check};
 use super::insert::{Encoder, insert};
 use super::learn::{estimate_unit, learn};
 use super::mem_pages::MemPages;
 use super::pages::Pages;
+use super::plan::Plan;
 use super::search::{Effort, Search};
 use super::state::IndexState;
 use super::vacuum::{Mean, maintain, remove_dead, rewrite};
@@ -48,6 +49,7 @@ struct Model {
     random: Random,
     centres: Vec<Vec<f32>>,
     next: u32,
+    tree_rows: u64,
 }
 
 impl Model {
@@ -65,6 +67,7 @@ impl Model {
             random,
             centres,
             next: 0,
+            tree_rows: TREE_ROWS,
         }
     }
 
@@ -140,12 +143,8 @@ impl Model {
     }
 
     fn maintain(&mut self) -> super::vacuum::Maintenance {
-        self.maintain_from(TREE_ROWS)
-    }
-
-    fn maintain_from(&mut self, tree_rows: u64) -> super::vacuum::Maintenance {
         let rows = &self.rows;
-        maintain(&self.pages, &mut self.state, tree_rows, &mut |tid| {
+        maintain(&self.pages, &mut self.state, self.tree_rows, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
         .unwrap()

@@ -1,17 +1,18 @@
-//! A flat index becomes a tree, and a tree whose rows have one entry each one whose rows have two.
+//! A flat index becomes a tree, and a tree that has outgrown its lists gets others.
 #![forbid(unsafe_code)]
 
-use super::relist::{entries_of, swing};
-use super::take_up::Bundle;
 use super::tree::tree_of;
-use super::{VectorOf, count, some_rows, update_meta};
+use super::{VectorOf, count, some_rows, update_meta, walk_list};
 use crate::error::Error;
-use crate::index::build::{Plan, SAMPLE_PER_LIST, Sample, copies, rows_per_list, write_tree};
-use crate::index::chain::ChainWriter;
+use crate::index::build::{Builder, write_tree};
+use crate::index::chain::{ChainWriter, free_chain};
+use crate::index::insert::insert_unknown;
 use crate::index::pages::Pages;
+use crate::index::plan::{Plan, SAMPLE_PER_LIST, Sample, copies, rows_per_list};
 use crate::index::state::IndexState;
-use crate::index::tree::slot_of;
+use crate::index::tree::{Tree, slot_of};
 use crate::layout::entry::{EntryTid, read_row};
+use crate::quantizer::{Factors, Row};
 use std::sync::Arc;
 
 /// Vectors of a sample that lists are chosen by, in bytes; they are held twice meanwhile.
@@ -54,7 +55,7 @@ pub fn grow_tree(
     for number in 1..=count {
         let (list, generation) = (first_list + number, generation + number);
         let chain = ChainWriter::new(pages, state.geometry, list, generation).finish()?;
-        slots.push(slot_of(list, chain.head(generation), copies));
+        slots.push(slot_of(list, chain.head(generation)));
     }
     let (directory, centroids) = write_tree(pages, &centroids, &slots, generation)?;
     update_meta(pages, |meta| {
@@ -66,47 +67,120 @@ pub fn grow_tree(
         meta.rewriting = 0;
         meta.learned = 0;
         meta.copies = copies;
+        meta.chosen = rows;
     })?;
     state.refresh(pages)?;
     Ok(true)
 }
 
-/// Says that each row of a tree is to have two entries, if there are that many. Its lists get the second ones by a step for each.
-pub fn grow_copies(
+/// Whether a tree's lists are to be chosen anew: it has outgrown them, or they it, or its rows are to have another entry each. In between
+/// lists are split and merged one by one; after a growth by much more that makes searches look at twice as many entries for the same recall.
+pub fn has_outgrown(state: &IndexState, tree_rows: u64) -> bool {
+    let (rows, chosen) = (state.rows(), state.meta.chosen);
+    state.tree.is_some()
+        && (rows > chosen + chosen / 2
+            || rows < chosen / 4
+            || copies(rows, tree_rows) > state.meta.copies)
+}
+
+/// Chooses a tree's lists anew and writes all its entries to them, aside; then the index has that tree in one step, and the old one's pages
+/// become free. Answers how many.
+pub fn choose_again(
     pages: &impl Pages,
     state: &mut IndexState,
     tree_rows: u64,
-) -> Result<(), Error> {
-    if state.meta.copies == 1 && copies(state.rows(), tree_rows) == 2 {
-        update_meta(pages, |meta| {
-            meta.copies = 2;
-            meta.learned = 0;
-        })?;
-        state.read_tree(pages)?;
-    }
-    Ok(())
-}
-
-/// Writes second entries for the rows of a list, but for those whose first entry is in another: theirs are written with that one's.
-pub fn add_seconds(
-    pages: &impl Pages,
-    state: &mut IndexState,
-    at: usize,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
-    let tree = &tree_of(state)?;
-    let rows = entries_of(pages, state, &tree.slots[at])?;
-    let mut bundle = Bundle::default();
-    for bytes in rows.chunks_exact(state.geometry.row_bytes()) {
+    let old = tree_of(state)?;
+    let rows = rows_of_lists(pages, state, &old)?;
+    let count = rows.len() as u64;
+    let copies = copies(count, tree_rows).max(state.meta.copies);
+    let lists = (count / rows_per_list(count, copies)).max(2);
+    let bytes = state.quantizer.code_bits() * size_of::<f32>();
+    let wanted = (lists * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
+    let step = count.div_ceil(wanted.max(1)).max(1);
+    let mut sample = Sample::new(state);
+    for (tid, _) in rows.iter().step_by(step as usize) {
         pages.pause();
-        let row = read_row(bytes)?;
-        if let Some(vector) = vector(EntryTid::from_bytes(&row.tid))? {
-            bundle.add_second(state, tree, &vector, &row, at)?;
+        if let Some(vector) = vector(*tid)? {
+            sample.add(&vector);
         }
     }
-    bundle.write(pages, state, tree)?;
-    let mut slot = tree.slots[at];
-    slot.seconds = 1;
-    swing(pages, tree, &[(at, slot)])?;
-    Ok(0)
+    let centre = Some(Arc::clone(&state.centre));
+    let plan = Plan::tree(sample, centre, (lists, copies), None, &mut || pages.pause());
+    if plan.lists() < 2 {
+        // Vectors that allow no other lists: not to be tried again before there are more of them.
+        update_meta(pages, |meta| meta.chosen = count.max(1))?;
+        return Ok(0);
+    }
+    let lists = plan.lists() as u32;
+    update_meta(pages, |meta| {
+        meta.rewriting = 1;
+        meta.generations += 1 + lists;
+        meta.lists += lists;
+    })?;
+    let (mut builder, mut gone) = (Builder::aside(pages, state.clone(), plan), Vec::new());
+    for (tid, signature) in rows {
+        pages.pause();
+        match vector(tid)? {
+            Some(vector) => builder.push(&vector, tid, signature)?,
+            None => gone.push((tid, signature)),
+        }
+    }
+    let new = builder.finish_aside()?;
+    for row in new.unlisted.chunks_exact(state.geometry.row_bytes()) {
+        insert_unknown(pages, state, read_row(row)?)?;
+    }
+    // Of rows removed meanwhile: VACUUM finds them when it comes the next time.
+    let code = vec![0; state.quantizer.code_bytes()];
+    for (tid, signature) in gone {
+        let row = Row {
+            factors: Factors::UNKNOWN,
+            tid: tid.to_bytes(),
+            signature,
+            code: &code,
+        };
+        insert_unknown(pages, state, row)?;
+    }
+    update_meta(pages, |meta| {
+        new.name(meta);
+        meta.learned = 0;
+    })?;
+    let mut freed = 0;
+    for slot in old.used().map(|at| &old.slots[at]) {
+        freed += free_chain(pages, slot.head.first, slot.list, slot.head.generation)?;
+    }
+    let generation = state.meta.tree_generation;
+    for first in [state.meta.directory, state.meta.centroids] {
+        freed += free_chain(pages, first, 0, generation)?;
+    }
+    update_meta(pages, |meta| meta.rewriting = 0)?;
+    Ok(freed)
+}
+
+/// The row versions of a tree's lists and their signatures, once each, in the order of their places.
+fn rows_of_lists(
+    pages: &impl Pages,
+    state: &IndexState,
+    tree: &Tree,
+) -> Result<Vec<(EntryTid, u64)>, Error> {
+    let mut rows = Vec::new();
+    for slot in tree.used().map(|at| &tree.slots[at]) {
+        walk_list(pages, state, &slot.head, slot.list, &mut |entries| {
+            for row in entries
+                .copy_rows(0)
+                .chunks_exact(state.geometry.row_bytes())
+            {
+                let row = read_row(row)?;
+                let tid = EntryTid::from_bytes(&row.tid);
+                if tid.is_live() {
+                    rows.push((tid, row.signature));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    rows.sort_unstable();
+    rows.dedup_by_key(|(tid, _)| *tid);
+    Ok(rows)
 }

@@ -24,7 +24,7 @@ mod rewrite;
 mod take_up;
 mod tree;
 
-pub use grow::{grow_copies, grow_tree};
+pub use grow::grow_tree;
 pub use mean::Mean;
 pub use remove::{Removal, remove_dead};
 pub use rewrite::{CENTRE_SAMPLE, rewrite};
@@ -87,11 +87,10 @@ pub fn maintain(
             done.steps += u64::from(grow_tree(pages, state, tree_rows, vector)?);
         }
     }
-    grow_copies(pages, state, tree_rows)?;
     // What is appended from now on is the next VACUUM's: or inserters, and entries put back, would keep this one busy for ever.
     let until = state.list().last;
-    while let Some(step) = next_step(pages, state, until)? {
-        done.freed += step.take(pages, state, vector)?;
+    while let Some(step) = next_step(pages, state, until, tree_rows)? {
+        done.freed += step.take(pages, state, tree_rows, vector)?;
         done.steps += 1;
         done.counted = false;
     }

@@ -134,14 +134,7 @@ pub fn split(
     let mut slots = vec![(at, unused_slot())];
     for (writer, number) in lists.into_iter().zip([taken[1], taken[2]]) {
         let (list, generation) = writer.owner();
-        let slot = slot_of(list, writer.finish()?.head(generation), 0);
-        slots.push((
-            number,
-            Slot {
-                seconds: old.seconds,
-                ..slot
-            },
-        ));
+        slots.push((number, slot_of(list, writer.finish()?.head(generation))));
     }
     state.tree = Some(tree);
     for bytes in unknown {

@@ -75,24 +75,6 @@ impl Bundle {
         self.push(state, tree, instead, row)
     }
 
-    /// Adds the second entry of a row version whose first one is in a list; nothing if that is in another.
-    pub fn add_second(
-        &mut self,
-        state: &IndexState,
-        tree: &Tree,
-        vector: &[f32],
-        row: &Row<'_>,
-        at: usize,
-    ) -> Result<(), Error> {
-        self.encoder.rotate(state, vector)?;
-        if let Some((first, Some(second))) = self.assign(state, tree, None)
-            && first == at
-        {
-            self.push(state, tree, second, row)?;
-        }
-        Ok(())
-    }
-
     /// The lists of the vector that was rotated.
     fn assign(
         &mut self,

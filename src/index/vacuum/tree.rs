@@ -3,7 +3,7 @@
 //! ```text
 //! grow      a flat index's list becomes the first list of a tree whose others are empty
 //! take up   entries of the first list's oldest pages are written to the lists they belong to, then the pages are cut off the first list
-//! seconds   a tree whose rows have one entry each is to have two: the rows of a list get their second ones
+//! choose    a tree that has outgrown its lists gets others, written aside, and with them all entries
 //! split     a list that has grown too large becomes two around centroids of their own
 //! merge     the entries of a list that has become too small are written to others, then it goes
 //! pack      a list with many removed entries is written anew
@@ -14,12 +14,12 @@
 //! written anew. A search reads the first list before the others, and a list given up is noticed by its pages' generation.
 #![forbid(unsafe_code)]
 
-use super::grow::add_seconds;
+use super::grow::{choose_again, has_outgrown};
 use super::take_up::take_up;
 use super::{VectorOf, is_thin, relist};
 use crate::error::Error;
-use crate::index::build::rows_per_list;
 use crate::index::pages::Pages;
+use crate::index::plan::rows_per_list;
 use crate::index::state::IndexState;
 use crate::index::tree::Tree;
 use crate::layout::meta::ListHead;
@@ -43,8 +43,8 @@ const TAKE_UP_PAGES: u64 = 16;
 /// One step of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write second entries for the rows of the list in this slot.
-    AddSeconds(usize),
+    /// Choose all lists anew.
+    ChooseAgain,
     /// Write entries of the first list's pages before this one to the other lists.
     TakeUp(u32),
     /// Make two lists of the one in this slot.
@@ -60,25 +60,25 @@ pub fn next_step(
     pages: &impl Pages,
     state: &mut IndexState,
     until: u32,
+    tree_rows: u64,
 ) -> Result<Option<Step>, Error> {
     let Some(tree) = state.tree.clone() else {
         return Ok(None);
     };
     let lists = tree.lists();
     let head = |at: usize| tree.slots[at].head;
-    // Before new rows come to its lists with both entries.
-    let lacks_seconds = |at: &usize| state.meta.copies == 2 && tree.slots[*at].seconds == 0;
-    if let Some(at) = tree.used().find(lacks_seconds) {
-        return Ok(Some(Step::AddSeconds(at)));
-    }
-    // Early, too, so that no list becomes much larger than it should be while entries are taken up.
+    let outgrown = has_outgrown(state, tree_rows);
+    // First of all, so that no list becomes much larger than it should be while entries are taken up.
     let wanted = wanted_entries(state);
     let large = |at: &usize| head(*at).entries > wanted * TOO_LARGE && has_grown(&head(*at));
-    if let Some(at) = tree.used().find(large) {
+    if let Some(at) = tree.used().find(large).filter(|_| !outgrown) {
         return Ok(Some(Step::Split(at)));
     }
     if has_pages(pages, state.list(), until, TAKE_UP_PAGES)? {
         return Ok(Some(Step::TakeUp(until)));
+    }
+    if outgrown {
+        return Ok(Some(Step::ChooseAgain));
     }
     Ok(tree.used().find_map(|at| {
         if head(at).entries < wanted / TOO_SMALL && has_shrunk(&head(at)) && lists > 1 {
@@ -122,11 +122,12 @@ impl Step {
         self,
         pages: &impl Pages,
         state: &mut IndexState,
+        tree_rows: u64,
         vector: &mut VectorOf<'_>,
     ) -> Result<u64, Error> {
         let freed = match self {
             Self::TakeUp(until) => take_up(pages, state, until, vector)?,
-            Self::AddSeconds(at) => add_seconds(pages, state, at, vector)?,
+            Self::ChooseAgain => choose_again(pages, state, tree_rows, vector)?,
             Self::Split(at) => relist::split(pages, state, at, vector)?,
             Self::Merge(at) => relist::merge(pages, state, at, vector)?,
             Self::Pack(at) => relist::pack(pages, state, at)?,
