@@ -4,18 +4,15 @@
 use super::source::Source;
 use super::{entry_tid, new_meta, signature_of};
 use crate::error::Error;
-use crate::guc;
 use crate::index::build::Builder;
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
-use crate::index::plan::{Plan, SAMPLE_PER_LIST, Sample, copies, rows_per_list};
+use crate::index::plan::{Plan, Sample};
 use crate::index::state::IndexState;
 use crate::index::vacuum::{CENTRE_SAMPLE, LEAST_CENTRED, Mean};
-use crate::layout::PAGE;
 use crate::layout::entry::EntryTid;
 use crate::pg::index_am::Built;
 use crate::pg::index_build::{IndexBuild, report_rows};
-use crate::pg::memory::maintenance_work_mem;
 use crate::pg::parallel;
 use crate::storage::{self, PgPages};
 use std::ffi::CStr;
@@ -61,12 +58,12 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         None
     };
     let rows = build.expected_rows();
-    let plan = if rows >= guc::tree_rows() {
-        let copies = copies(rows, guc::tree_rows());
-        let lists = most_lists(rows / rows_per_list(rows, copies));
+    let limits = super::limits();
+    let plan = if rows >= limits.tree_rows {
+        let (lists, copies) = limits.lists(rows);
         let mut large = Sample::new(&state);
-        let wanted = most_sampled(&state, lists * SAMPLE_PER_LIST);
-        self::sample(build, wanted, &mut |_, vector| large.add(vector))?;
+        let wanted = limits.sampled(lists, state.quantizer.code_bits());
+        self::sample(build, wanted as usize, &mut |_, vector| large.add(vector))?;
         build.begin_phase(CHOOSING);
         let mut pause = || pages.pause();
         Plan::tree(large, None, (lists, copies), workers.as_ref(), &mut pause)
@@ -109,19 +106,6 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         rows,
         entries: entries as f64,
     })
-}
-
-/// As many rows of the sample as three quarters of maintenance_work_mem take: some are held twice while lists are chosen.
-fn most_sampled(state: &IndexState, wanted: u64) -> usize {
-    let bytes = state.quantizer.code_bits() * size_of::<f32>();
-    let most = (maintenance_work_mem() / 4 * 3 / bytes).max(CENTRE_SAMPLE as usize);
-    usize::try_from(wanted).unwrap_or(most).min(most)
-}
-
-/// As many lists as a half of maintenance_work_mem holds pages for, of which each fills one in memory. VACUUM splits those that become
-/// too large.
-fn most_lists(wanted: u64) -> u64 {
-    wanted.min((maintenance_work_mem() / 2 / PAGE) as u64)
 }
 
 fn sample(

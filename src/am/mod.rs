@@ -13,7 +13,9 @@ mod vacuum;
 
 use crate::error::Error;
 use crate::filter::signature;
+use crate::guc;
 use crate::index::insert::{self, Encoder};
+use crate::index::plan::Limits;
 use crate::layout::entry::EntryTid;
 use crate::layout::meta::Meta;
 use crate::metric::Metric;
@@ -22,6 +24,7 @@ use crate::pg::index_am::{Built, IndexAm, IndexRow};
 use crate::pg::index_build::IndexBuild;
 use crate::pg::index_relation;
 use crate::pg::index_vacuum::IndexVacuum;
+use crate::pg::memory::maintenance_work_mem;
 use crate::pg::operator::{FunctionId, OperatorFunctions};
 use crate::pg::relation::{LockMode, Oid, Relation};
 use crate::storage::{self, PgPages};
@@ -89,6 +92,14 @@ impl IndexAm for Conifer {
 
     fn is_valid_family(family: Oid) -> bool {
         metric_of_family(family).is_some()
+    }
+}
+
+/// What indexes are laid out by here.
+fn limits() -> Limits {
+    Limits {
+        tree_rows: guc::tree_rows(),
+        memory: maintenance_work_mem(),
     }
 }
 

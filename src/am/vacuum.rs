@@ -4,7 +4,6 @@
 use super::heap_tid;
 use super::source::Source;
 use crate::error::Error;
-use crate::guc;
 use crate::index::learn::{self, learn};
 use crate::index::pages::Pages;
 use crate::index::state::IndexState;
@@ -38,7 +37,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         let mut state = storage::state(&pages)?;
         let mut source = Source::new(&heap, &vacuum.index);
         let vector = &mut |tid| source.vector(tid);
-        let done = maintain(&pages, &mut state, guc::tree_rows(), vector)?;
+        let done = maintain(&pages, &mut state, super::limits(), vector)?;
         if must_learn(&state) {
             let queries = queries(&pages, &state, &mut source)?;
             learn(&pages, &mut state, &queries, &mut |scorer, tids| {

@@ -4,8 +4,9 @@
 use super::assign::Coded;
 use super::centroids::Centroids;
 use super::state::IndexState;
-use super::vacuum::Mean;
-use crate::kmeans::Kmeans;
+use super::vacuum::{CENTRE_SAMPLE, Mean};
+use crate::kmeans::{Kmeans, Points};
+use crate::layout::PAGE;
 use crate::quantizer::Centre;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub const TREE_ROWS: u64 = 40_000;
 /// doubles the room, and at 62,000 it spares a third.
 const TWO_COPIES: u64 = 3;
 /// Rows of a sample for each list that lists are chosen by, …
-pub const SAMPLE_PER_LIST: u64 = 32;
+const SAMPLE_PER_LIST: u64 = 32;
 /// … and the fewest that one can be chosen by.
 const LEAST_SAMPLE_PER_LIST: usize = 8;
 /// Rounds of the choice of lists. With points taken at random instead, a recall of 0.99 takes half as many lists again at 400,000 real
@@ -26,13 +27,41 @@ const ROUNDS: usize = 4;
 /// Seed of the choice of lists.
 const SEED: u64 = 0x7ee5;
 
-/// How many entries in a tree's lists each of so many rows has, if it is a tree from `tree_rows` on.
-#[must_use]
-pub fn copies(rows: u64, tree_rows: u64) -> u32 {
-    if rows < tree_rows.saturating_mul(TWO_COPIES) {
-        1
-    } else {
-        2
+/// What an index is laid out by, besides its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From so many rows on it is a tree.
+    pub tree_rows: u64,
+    /// Bytes of memory that building it may take.
+    pub memory: usize,
+}
+
+impl Limits {
+    /// How many lists a tree of so many rows has, and how many entries in them each row.
+    ///
+    /// As many lists as half of the memory holds pages for, of which each fills one; VACUUM splits those that become too large.
+    #[must_use]
+    pub fn lists(&self, rows: u64) -> (u64, u32) {
+        let copies = self.copies(rows);
+        let most = (self.memory / 2 / PAGE) as u64;
+        ((rows / rows_per_list(rows, copies)).min(most), copies)
+    }
+
+    /// How many entries in a tree's lists each of so many rows has.
+    #[must_use]
+    pub fn copies(&self, rows: u64) -> u32 {
+        if rows < self.tree_rows.saturating_mul(TWO_COPIES) {
+            1
+        } else {
+            2
+        }
+    }
+
+    /// Rows of a sample for so many lists: at most as many as three quarters of the memory take.
+    #[must_use]
+    pub fn sampled(&self, lists: u64, code_bits: usize) -> u64 {
+        let most = (self.memory / 4 * 3 / Points::bytes(code_bits)) as u64;
+        (lists * SAMPLE_PER_LIST).min(most.max(CENTRE_SAMPLE))
     }
 }
 
@@ -66,7 +95,7 @@ pub struct Sample<'s> {
     mean: Mean<'s>,
     state: &'s IndexState,
     rotated: Vec<f32>,
-    points: Vec<f32>,
+    points: Points,
 }
 
 impl<'s> Sample<'s> {
@@ -77,7 +106,7 @@ impl<'s> Sample<'s> {
             mean: Mean::new(state),
             state,
             rotated: Vec::new(),
-            points: Vec::new(),
+            points: Points::new(state.quantizer.code_bits()),
         }
     }
 
@@ -87,8 +116,7 @@ impl<'s> Sample<'s> {
         self.state.quantizer.rotate(vector, &mut self.rotated);
         let scale = Centre::scale(&self.rotated, self.state.metric).filter(|scale| *scale != 0.0);
         if let Some(scale) = scale {
-            self.points
-                .extend(self.rotated.iter().map(|element| element * scale));
+            self.points.push(&self.rotated, scale);
         }
     }
 }
@@ -123,8 +151,8 @@ impl Plan {
         let centre = centre.unwrap_or_else(|| Arc::new(mean.centre()));
         let bits = state.quantizer.code_bits();
         let mut centroids = Centroids::new(bits);
-        if points.iter().all(|element| element.abs() < LARGEST_ELEMENT) {
-            let most = points.len() / bits / LEAST_SAMPLE_PER_LIST;
+        if points.largest() < LARGEST_ELEMENT {
+            let most = points.len() / LEAST_SAMPLE_PER_LIST;
             let wanted = usize::try_from(lists).unwrap_or(most).min(most).max(2);
             let mut kmeans = Kmeans {
                 dimension: bits,

@@ -9,7 +9,7 @@ use super::insert::{Encoder, insert};
 use super::learn::{estimate_unit, learn};
 use super::mem_pages::MemPages;
 use super::pages::Pages;
-use super::plan::Plan;
+use super::plan::{Limits, Plan};
 use super::search::{Effort, Search};
 use super::state::IndexState;
 use super::vacuum::{Mean, maintain, remove_dead, rewrite};
@@ -49,7 +49,7 @@ struct Model {
     random: Random,
     centres: Vec<Vec<f32>>,
     next: u32,
-    tree_rows: u64,
+    limits: Limits,
 }
 
 impl Model {
@@ -67,7 +67,10 @@ impl Model {
             random,
             centres,
             next: 0,
-            tree_rows: TREE_ROWS,
+            limits: Limits {
+                tree_rows: TREE_ROWS,
+                memory: 32 << 20,
+            },
         }
     }
 
@@ -144,7 +147,7 @@ impl Model {
 
     fn maintain(&mut self) -> super::vacuum::Maintenance {
         let rows = &self.rows;
-        maintain(&self.pages, &mut self.state, self.tree_rows, &mut |tid| {
+        maintain(&self.pages, &mut self.state, self.limits, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
         .unwrap()

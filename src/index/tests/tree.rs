@@ -27,19 +27,23 @@ impl Model {
 
     fn grow_tree(&mut self) -> Result<bool, Error> {
         let rows = &self.rows;
-        grow_tree(&self.pages, &mut self.state, 1, &mut |tid| {
+        let limits = Limits {
+            tree_rows: 1,
+            ..self.limits
+        };
+        grow_tree(&self.pages, &mut self.state, limits, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
     }
 
     fn next_step(&mut self) -> Option<Step> {
         let until = self.state.list().last;
-        next_step(&self.pages, &mut self.state, until, self.tree_rows).unwrap()
+        next_step(&self.pages, &mut self.state, until, self.limits).unwrap()
     }
 
     fn take(&mut self, step: Step) -> Result<u64, Error> {
         let rows = &self.rows;
-        step.take(&self.pages, &mut self.state, self.tree_rows, &mut |tid| {
+        step.take(&self.pages, &mut self.state, self.limits, &mut |tid| {
             Ok(rows.get(&tid).cloned())
         })
     }
@@ -102,11 +106,11 @@ fn a_tree_of_single_entries_becomes_one_of_two() {
         model.all_are_found();
         let before = model.state.clone();
         // Fewer than three times the rows a tree begins at: nothing happens.
-        model.tree_rows = 2001;
+        model.limits.tree_rows = 2001;
         model.maintain();
         assert_eq!((model.state.meta.copies, model.state.entries()), (1, 6000));
         let blocks = model.pages.blocks();
-        model.tree_rows = 2000;
+        model.limits.tree_rows = 2000;
         let done = model.maintain();
         assert_eq!((model.state.meta.copies, done.steps), (2, 1));
         assert!(done.freed > 30, "{done:?}");
@@ -114,13 +118,13 @@ fn a_tree_of_single_entries_becomes_one_of_two() {
         assert!((55..=60).contains(&model.lists()), "{}", model.lists());
         model.check_tree();
         model.all_are_found();
+        let version = model.state.meta.tree_generation;
         model.state = before;
         model.all_are_found();
         // Growth by less than a half leaves the lists as they are, but for the largest; by more there are others, on the pages of the old.
-        let version = model.state.meta.tree_generation;
-        for (more, again) in [(2500, false), (1000, true)] {
+        for (more, again) in [(2500, false), (1500, true)] {
             model.grow(more);
-            model.tree_rows = 1;
+            model.limits.tree_rows = 1;
             model.maintain();
             assert_eq!(model.state.meta.tree_generation != version, again);
             model.check_tree();
@@ -128,7 +132,7 @@ fn a_tree_of_single_entries_becomes_one_of_two() {
         }
         assert!(model.pages.blocks() < blocks * 5);
         model.thin_out_tree(90);
-        model.tree_rows = 1;
+        model.limits.tree_rows = 1;
         model.maintain();
         assert!(model.lists() < 20, "{}", model.lists());
         model.check_tree();
@@ -140,14 +144,14 @@ fn a_tree_of_single_entries_becomes_one_of_two() {
 fn a_flat_index_becomes_a_tree_of_single_entries() {
     let mut model = Model::new(32, Metric::Cosine);
     model.grow(4000);
-    model.tree_rows = 2000;
+    model.limits.tree_rows = 2000;
     model.maintain();
     assert_eq!(model.state.meta.copies, 1);
     assert!((10..=16).contains(&model.lists()), "{}", model.lists());
     model.check_tree();
     model.all_are_found();
     model.thin_out_tree(75);
-    model.tree_rows = 2000;
+    model.limits.tree_rows = 2000;
     model.maintain();
     model.check_tree();
     model.all_are_found();
@@ -367,9 +371,9 @@ fn a_crash_in_any_step_loses_nothing() {
         for crash_at in (0..).step_by(if [0, 4].contains(&wanted) { 61 } else { 5 }) {
             let mut model = start();
             if wanted == 4 {
-                model.tree_rows = 2000;
+                model.limits.tree_rows = 2000;
                 model.maintain();
-                model.tree_rows = 1;
+                model.limits.tree_rows = 1;
             } else {
                 model.grow_tree().unwrap();
             }

@@ -8,28 +8,23 @@ use crate::index::build::{Builder, write_tree};
 use crate::index::chain::{ChainWriter, free_chain};
 use crate::index::insert::insert_unknown;
 use crate::index::pages::Pages;
-use crate::index::plan::{Plan, SAMPLE_PER_LIST, Sample, copies, rows_per_list};
+use crate::index::plan::{Limits, Plan, Sample};
 use crate::index::state::IndexState;
 use crate::index::tree::{Tree, slot_of};
 use crate::layout::entry::{EntryTid, read_row};
 use crate::quantizer::{Factors, Row};
 use std::sync::Arc;
 
-/// Vectors of a sample that lists are chosen by, in bytes; they are held twice meanwhile.
-const SAMPLE_BYTES: usize = 32 << 20;
-
 /// Makes a tree of a flat index, its lists empty yet. False if its vectors do not allow it.
 pub fn grow_tree(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree_rows: u64,
+    limits: Limits,
     vector: &mut VectorOf<'_>,
 ) -> Result<bool, Error> {
     let rows = count(pages, state)?.live;
-    let copies = copies(rows, tree_rows);
-    let bytes = state.quantizer.code_bits() * size_of::<f32>();
-    let lists = rows / rows_per_list(rows, copies);
-    let wanted = (lists * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
+    let (lists, copies) = limits.lists(rows);
+    let wanted = limits.sampled(lists, state.quantizer.code_bits());
     let mut sample = Sample::new(state);
     for tid in some_rows(pages, state, rows, wanted)? {
         pages.pause();
@@ -75,12 +70,12 @@ pub fn grow_tree(
 
 /// Whether a tree's lists are to be chosen anew: it has outgrown them, or they it, or its rows are to have another entry each. In between
 /// lists are split and merged one by one; after a growth by much more that makes searches look at twice as many entries for the same recall.
-pub fn has_outgrown(state: &IndexState, tree_rows: u64) -> bool {
+pub fn has_outgrown(state: &IndexState, limits: Limits) -> bool {
     let (rows, chosen) = (state.rows(), state.meta.chosen);
     state.tree.is_some()
         && (rows > chosen + chosen / 2
             || rows < chosen / 4
-            || copies(rows, tree_rows) > state.meta.copies)
+            || limits.copies(rows) > state.meta.copies)
 }
 
 /// Chooses a tree's lists anew and writes all its entries to them, aside; then the index has that tree in one step, and the old one's pages
@@ -88,16 +83,15 @@ pub fn has_outgrown(state: &IndexState, tree_rows: u64) -> bool {
 pub fn choose_again(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree_rows: u64,
+    limits: Limits,
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
     let old = tree_of(state)?;
     let rows = rows_of_lists(pages, state, &old)?;
     let count = rows.len() as u64;
-    let copies = copies(count, tree_rows).max(state.meta.copies);
-    let lists = (count / rows_per_list(count, copies)).max(2);
-    let bytes = state.quantizer.code_bits() * size_of::<f32>();
-    let wanted = (lists * SAMPLE_PER_LIST).min((SAMPLE_BYTES / bytes) as u64);
+    let (lists, copies) = limits.lists(count);
+    let lists = lists.max(2);
+    let wanted = limits.sampled(lists, state.quantizer.code_bits());
     let step = count.div_ceil(wanted.max(1)).max(1);
     let mut sample = Sample::new(state);
     for (tid, _) in rows.iter().step_by(step as usize) {

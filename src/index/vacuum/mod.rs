@@ -32,6 +32,7 @@ pub use tree::{Step, next_step};
 
 use super::chain::free_page_if;
 use super::pages::{Edit, Pages};
+use super::plan::Limits;
 use super::state::IndexState;
 use crate::error::Error;
 use crate::layout::META_BLOCK;
@@ -68,11 +69,11 @@ pub struct Maintenance {
 
 /// Frees what a crash left behind, and puts in order what has grown or thinned out enough: a flat index's list is written anew, or becomes
 /// a tree; a tree takes up new entries, and its lists are split, merged or written anew. Costs a look at one page where nothing has, and at
-/// the directory of a tree. From `tree_rows` on it is to be a tree.
+/// the directory of a tree.
 pub fn maintain(
     pages: &impl Pages,
     state: &mut IndexState,
-    tree_rows: u64,
+    limits: Limits,
     vector: &mut VectorOf<'_>,
 ) -> Result<Maintenance, Error> {
     // What is remembered of a tree may be old: its version tells of new lists, not of entries and pages.
@@ -83,14 +84,14 @@ pub fn maintain(
     }
     if state.tree.is_none() {
         maintain_list(pages, state, vector, &mut done)?;
-        if state.list().entries >= tree_rows {
-            done.steps += u64::from(grow_tree(pages, state, tree_rows, vector)?);
+        if state.list().entries >= limits.tree_rows {
+            done.steps += u64::from(grow_tree(pages, state, limits, vector)?);
         }
     }
     // What is appended from now on is the next VACUUM's: or inserters, and entries put back, would keep this one busy for ever.
     let until = state.list().last;
-    while let Some(step) = next_step(pages, state, until, tree_rows)? {
-        done.freed += step.take(pages, state, tree_rows, vector)?;
+    while let Some(step) = next_step(pages, state, until, limits)? {
+        done.freed += step.take(pages, state, limits, vector)?;
         done.steps += 1;
         done.counted = false;
     }

@@ -11,7 +11,7 @@ use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
 use crate::index::tree::{Tree, slot_of, unused_slot};
 use crate::kernel::kernels;
-use crate::kmeans::Kmeans;
+use crate::kmeans::{Kmeans, Points};
 use crate::layout::META_BLOCK;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
@@ -159,17 +159,17 @@ fn halves(
         .len()
         .div_ceil(2 * (wanted * TOO_LARGE) as usize)
         .max(1);
-    let (mut points, mut encoder) = (Vec::new(), Encoder::default());
+    let bits = state.quantizer.code_bits();
+    let (mut points, mut encoder) = (Points::new(bits), Encoder::default());
     for bytes in rows.step_by(step) {
         pages.pause();
         let Some(vector) = vector(EntryTid::from_bytes(&read_row(bytes)?.tid))? else {
             continue;
         };
         if let Some(scale) = encoder.rotate(state, &vector)? {
-            points.extend(encoder.rotated().iter().map(|element| element * scale));
+            points.push(encoder.rotated(), scale);
         }
     }
-    let bits = state.quantizer.code_bits();
     let mut kmeans = Kmeans {
         dimension: bits,
         seed: SEED,
@@ -181,10 +181,12 @@ fn halves(
         return Ok(None);
     }
     let centres = [0, 1].map(|number| Centre::new(found.get(number).to_vec()));
-    let points = points.chunks_exact(bits);
-    let count = points.len();
-    let second = points
-        .filter(|point| nearer(&centres, point, 1.0) == 1)
+    let (count, mut point) = (points.len(), Vec::new());
+    let second = (0..count)
+        .filter(|&number| {
+            points.read(number, &mut point);
+            nearer(&centres, &point, 1.0) == 1
+        })
         .count();
     // Of a sample the same share is asked for, twice over: a half that is merged again would be split again.
     let least = (wanted / TOO_SMALL) as usize * if step > 1 { 2 } else { 1 };

@@ -19,7 +19,7 @@ use super::take_up::take_up;
 use super::{VectorOf, is_thin, relist};
 use crate::error::Error;
 use crate::index::pages::Pages;
-use crate::index::plan::rows_per_list;
+use crate::index::plan::{Limits, rows_per_list};
 use crate::index::state::IndexState;
 use crate::index::tree::Tree;
 use crate::layout::meta::ListHead;
@@ -60,14 +60,14 @@ pub fn next_step(
     pages: &impl Pages,
     state: &mut IndexState,
     until: u32,
-    tree_rows: u64,
+    limits: Limits,
 ) -> Result<Option<Step>, Error> {
     let Some(tree) = state.tree.clone() else {
         return Ok(None);
     };
     let lists = tree.lists();
     let head = |at: usize| tree.slots[at].head;
-    let outgrown = has_outgrown(state, tree_rows);
+    let outgrown = has_outgrown(state, limits);
     // First of all, so that no list becomes much larger than it should be while entries are taken up.
     let wanted = wanted_entries(state);
     let large = |at: &usize| head(*at).entries > wanted * TOO_LARGE && has_grown(&head(*at));
@@ -122,12 +122,12 @@ impl Step {
         self,
         pages: &impl Pages,
         state: &mut IndexState,
-        tree_rows: u64,
+        limits: Limits,
         vector: &mut VectorOf<'_>,
     ) -> Result<u64, Error> {
         let freed = match self {
             Self::TakeUp(until) => take_up(pages, state, until, vector)?,
-            Self::ChooseAgain => choose_again(pages, state, tree_rows, vector)?,
+            Self::ChooseAgain => choose_again(pages, state, limits, vector)?,
             Self::Split(at) => relist::split(pages, state, at, vector)?,
             Self::Merge(at) => relist::merge(pages, state, at, vector)?,
             Self::Pack(at) => relist::pack(pages, state, at)?,
