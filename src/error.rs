@@ -252,9 +252,9 @@ impl Error {
                 Some("A record is an object of id, values and, if you like, metadata.".into())
             }
             E::InvalidFilter { .. } => Some(
-                "A filter is an object of fields and the values they must equal: \
-                 {\"genre\": \"drama\"} or {\"genre\": {\"$eq\": \"drama\"}}. \
-                 Values are strings, numbers and booleans; all fields must match."
+                "A filter is an object of fields: {\"genre\": \"drama\", \"year\": {\"$gte\": 2000}}. \
+                 A field takes a string, number or boolean, or an object of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin \
+                 and $exists; $and, $or and $not combine filters."
                     .into(),
             ),
             E::InvalidMetadata { .. } => {

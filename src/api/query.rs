@@ -43,8 +43,9 @@ impl Arguments<'_> {
         let index = namespace::index(required(self.index, "index")?)?;
         let namespace = namespace_name(self.namespace)?;
         let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
+        let filter = self.filter.map(|filter| Filter::parse(filter.payload()));
+        let filter = filter.transpose()?;
         let filter_text = self.filter.map(JsonbArg::to_text);
-        let filter = filter_text.as_deref().map(Filter::parse).transpose()?;
         let stored;
         let vector = match (self.vector, self.id) {
             (Some(vector), None) => vector.elements(),
@@ -265,7 +266,7 @@ fn pc_list(
 #[pg_extern(immutable, parallel_safe)]
 fn pc_matches(metadata: Option<JsonbArg<'_>>, filter: Option<JsonbArg<'_>>) -> bool {
     let matches = || -> Result<bool, Error> {
-        let filter = Filter::parse(&required(filter, "filter")?.to_text())?;
+        let filter = Filter::parse(required(filter, "filter")?.payload())?;
         search::matches(&filter, metadata.map(JsonbArg::payload))
     };
     matches().or_report()

@@ -1,19 +1,48 @@
 //! The metadata filter: what a query's `filter` means, and whether a record's metadata satisfies it.
 //!
-//! So far equality only: `{"genre": "drama"}`, the same as `{"genre": {"$eq": "drama"}}`; several fields must all match.
-//! A field that is a list matches if any of its elements does. A missing field, missing metadata, or a value of another type
-//! than the operand's does not match. Numbers are compared as `f64`, which is what metadata numbers are.
-
+//! The language is Pinecone's:
+//!
+//! | | |
+//! |---|---|
+//! | `{"f": v}`, `{"f": {"$eq": v}}` | the field, or an element of its list, equals the string, number or boolean `v` |
+//! | `{"f": {"$ne": v}}` | the field is there, and it, or every element of its list, differs from `v` |
+//! | `{"f": {"$gt": n}}`, `$gte`, `$lt`, `$lte` | a number on that side of the number `n` |
+//! | `{"f": {"$in": [v, …]}}`, `$nin` | `$eq` of any, `$ne` of each, of strings and numbers |
+//! | `{"f": {"$exists": true}}` | whether the record has the field |
+//! | `{"$and": [c, …]}`, `{"$or": [c, …]}`, `{"$not": c}` | of filters `c` |
+//!
+//! Several fields, and several operators of one field, must all hold; `{}` alone matches every record. Numbers are compared
+//! as `f64`, which is what metadata numbers are; strings by their bytes.
+//!
+//! Where Pinecone's manual is silent: a value of another type than the operand's matches nothing, `$ne` and `$nin` included,
+//! and so does a missing field, but for `$exists: false`. `$not` turns around whatever is below it. An empty list differs from
+//! everything. `$in` of an empty list matches nothing, `$nin` of one every record with the field.
 #![forbid(unsafe_code)]
 
+mod evaluate;
+pub mod facet;
+mod needed;
 mod parse;
+mod path;
 pub mod signature;
+mod values;
 
+#[cfg(test)]
+mod plain;
 #[cfg(test)]
 mod tests;
 
 use crate::error::Error;
-use crate::record::jsonb::{Object, Value};
+use crate::record::jsonb;
+pub use needed::Needed;
+use values::Operands;
+
+/// Values in one `$in` or `$nin`, as Pinecone has it.
+pub const MAX_VALUES: usize = 10_000;
+/// How deep `$and`, `$or` and `$not` may stand in each other.
+pub const MAX_LEVELS: usize = 64;
+/// Operators in a whole filter, a bare value counting as its `$eq`.
+pub const MAX_CONDITIONS: usize = 100_000;
 
 /// A filter, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,25 +51,42 @@ pub struct Filter {
     clauses: Vec<Clause>,
 }
 
-/// One condition.
+/// A part of a filter that is true or false of a record by itself. At most [`MAX_LEVELS`] deep.
 #[derive(Clone, Debug, PartialEq)]
 enum Clause {
-    /// `$eq`: the field, or one element of it, equals the operand.
-    Equal { field: String, operand: Operand },
+    All(Vec<Clause>),
+    Any(Vec<Clause>),
+    Not(Box<Clause>),
+    Field { field: Box<[u8]>, test: Test },
 }
 
-/// What a field is compared with.
+/// What is asked of one field.
 #[derive(Clone, Debug, PartialEq)]
-enum Operand {
-    String(String),
-    Number(f64),
-    Bool(bool),
+enum Test {
+    /// `$eq`, `$in`
+    OneOf(Operands),
+    /// `$ne`, `$nin`
+    NoneOf(Operands),
+    /// `$gt`, `$gte`, `$lt`, `$lte`
+    Compare { side: Side, bound: f64 },
+    /// `$exists`
+    Exists(bool),
+}
+
+/// Where a number must lie, seen from the bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Above,
+    AboveOrAt,
+    Below,
+    BelowOrAt,
 }
 
 impl Filter {
-    /// The filter of a JSON object.
-    pub fn parse(json: &str) -> Result<Self, Error> {
-        let clauses = parse::clauses(json)?;
+    /// The filter that a binary `jsonb` (without its length header) is. What is not of the language is an
+    /// [`Error::InvalidFilter`] with the path to it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let clauses = parse::filter(jsonb::parse(bytes)?)?;
         Ok(Self { clauses })
     }
 
@@ -48,48 +94,5 @@ impl Filter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
-    }
-
-    /// Whether a record with this metadata (none: it has no metadata) matches.
-    pub fn matches(&self, metadata: Option<Value<'_>>) -> Result<bool, Error> {
-        let Some(Value::Object(object)) = metadata else {
-            return Ok(self.is_empty());
-        };
-        for clause in &self.clauses {
-            if !clause.matches(&object)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-impl Clause {
-    fn matches(&self, metadata: &Object<'_>) -> Result<bool, Error> {
-        match self {
-            Self::Equal { field, operand } => match metadata.get(field.as_bytes())? {
-                None => Ok(false),
-                Some(Value::Array(list)) => {
-                    for element in list.iter() {
-                        if operand.equals(element?)? {
-                            return Ok(true);
-                        }
-                    }
-                    Ok(false)
-                }
-                Some(value) => operand.equals(value),
-            },
-        }
-    }
-}
-
-impl Operand {
-    fn equals(&self, value: Value<'_>) -> Result<bool, Error> {
-        Ok(match (self, value) {
-            (Self::String(wanted), Value::String(found)) => wanted.as_bytes() == found,
-            (Self::Number(wanted), Value::Number(found)) => *wanted == found.to_f64()?,
-            (Self::Bool(wanted), Value::Bool(found)) => *wanted == found,
-            _ => false,
-        })
     }
 }

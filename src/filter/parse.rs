@@ -1,82 +1,213 @@
-//! From a filter's JSON text to its clauses; whatever is not understood is refused with the path to it.
+//! From a filter's binary `jsonb` to its clauses; whatever is not of the language is refused with the path to it.
+//!
+//! Read from `jsonb` rather than text, so that an operand is decoded by the same code as the numbers and strings it is
+//! compared with.
 #![forbid(unsafe_code)]
 
-use super::{Clause, Operand};
+use super::path::Path;
+use super::values::Operands;
+use super::{Clause, MAX_CONDITIONS, MAX_LEVELS, MAX_VALUES, Side, Test};
 use crate::error::Error;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use crate::record::jsonb::{Array, Object, Value};
 
-/// A JSON object whose values are left as text: a float is then read correctly rounded, which it is not by serde_json.
-type Fields<'a> = BTreeMap<String, &'a RawValue>;
-
-pub(super) fn clauses(json: &str) -> Result<Vec<Clause>, Error> {
-    fields(json, "$")?
-        .into_iter()
-        .map(|(field, condition)| clause(field, condition.get()))
-        .collect()
-}
-
-fn clause(field: String, condition: &str) -> Result<Clause, Error> {
-    let path = format!("$.{field}");
-    if field.starts_with('$') {
-        return Err(refused(&path, "this operator is not supported"));
-    }
-    if !condition.starts_with('{') {
-        let operand = operand(condition, &path)?;
-        return Ok(Clause::Equal { field, operand });
-    }
-    let mut operand_of_equal = None;
-    for (operator, text) in fields(condition, &path)? {
-        let path = format!("{path}.{operator}");
-        match operator.as_str() {
-            "$eq" => operand_of_equal = Some(operand(text.get(), &path)?),
-            name if name.starts_with('$') => {
-                return Err(refused(&path, "this operator is not supported"));
-            }
-            _ => return Err(refused(&path, "metadata has no nested fields")),
-        }
-    }
-    let operand = operand_of_equal.ok_or_else(|| refused(&path, "an operator is missing"))?;
-    Ok(Clause::Equal { field, operand })
-}
-
-fn operand(json: &str, path: &str) -> Result<Operand, Error> {
-    let unreadable = |_| refused(path, "this is not JSON");
-    let found = match json.bytes().next() {
-        Some(b'"') => {
-            return serde_json::from_str(json)
-                .map(Operand::String)
-                .map_err(unreadable);
-        }
-        Some(b't') => return Ok(Operand::Bool(true)),
-        Some(b'f') => return Ok(Operand::Bool(false)),
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        Some(b'n') => "null",
-        _ => {
-            // JSON's numbers are a part of what Rust reads as f64.
-            let number = json
-                .parse()
-                .map_err(|_| refused(path, "this is not JSON"))?;
-            return Ok(Operand::Number(number));
-        }
+/// The clauses of a filter, all of which must hold.
+pub(super) fn filter(value: Value<'_>) -> Result<Vec<Clause>, Error> {
+    let Value::Object(object) = value else {
+        return Err(Path::Root.refused("a filter must be a JSON object"));
     };
-    Err(refused(
-        path,
-        &format!("the value to equal must be a string, number or boolean, not {found}"),
-    ))
+    Parser::default().clauses(&object, &Path::Root, 0)
 }
 
-fn fields<'a>(json: &'a str, path: &str) -> Result<Fields<'a>, Error> {
-    if !json.trim_start().starts_with('{') {
-        return Err(refused(path, "a filter must be a JSON object"));
+/// What was read so far.
+#[derive(Default)]
+struct Parser {
+    conditions: usize,
+}
+
+impl Parser {
+    /// What the pairs of an object below `level` operators `$and`, `$or` and `$not` ask for.
+    fn clauses(
+        &mut self,
+        object: &Object<'_>,
+        path: &Path<'_>,
+        level: usize,
+    ) -> Result<Vec<Clause>, Error> {
+        let mut clauses = Vec::new();
+        for pair in object.iter() {
+            let (key, value) = pair?;
+            let path = path.key(key);
+            if key.starts_with(b"$") {
+                clauses.push(self.logical(key, value, &path, level + 1)?);
+            } else {
+                self.field(key, value, &path, &mut clauses)?;
+            }
+        }
+        Ok(clauses)
     }
-    serde_json::from_str(json).map_err(|error| refused(path, &format!("this is not JSON: {error}")))
+
+    fn logical(
+        &mut self,
+        operator: &[u8],
+        value: Value<'_>,
+        path: &Path<'_>,
+        level: usize,
+    ) -> Result<Clause, Error> {
+        match operator {
+            b"$and" | b"$or" | b"$not" => (),
+            b"$eq" | b"$ne" | b"$gt" | b"$gte" | b"$lt" | b"$lte" | b"$in" | b"$nin"
+            | b"$exists" => {
+                return Err(path.refused("this operator must stand inside a field's object"));
+            }
+            _ => return Err(path.refused("there is no such operator")),
+        }
+        self.count(path)?;
+        if level > MAX_LEVELS {
+            return Err(path.refused(format!("nested more than {MAX_LEVELS} levels deep")));
+        }
+        match (operator, value) {
+            (b"$not", value) => Ok(Clause::Not(Box::new(self.clause(value, path, level)?))),
+            (b"$and", Value::Array(list)) => Ok(Clause::All(self.list(list, path, level)?)),
+            (_, Value::Array(list)) => Ok(Clause::Any(self.list(list, path, level)?)),
+            (_, other) => Err(path.refused(format!("a list is needed, not {}", kind(other)))),
+        }
+    }
+
+    fn list(
+        &mut self,
+        list: Array<'_>,
+        path: &Path<'_>,
+        level: usize,
+    ) -> Result<Vec<Clause>, Error> {
+        if list.is_empty() {
+            return Err(path.refused("the list is empty"));
+        }
+        list.iter()
+            .enumerate()
+            .map(|(index, element)| self.clause(element?, &path.element(index), level))
+            .collect()
+    }
+
+    /// A filter inside a filter.
+    fn clause(&mut self, value: Value<'_>, path: &Path<'_>, level: usize) -> Result<Clause, Error> {
+        let Value::Object(object) = value else {
+            return Err(path.refused(format!("an object is needed, not {}", kind(value))));
+        };
+        let mut clauses = self.clauses(&object, path, level)?;
+        match clauses.len() {
+            0 => Err(path.refused("the object is empty")),
+            1 => Ok(clauses.remove(0)),
+            _ => Ok(Clause::All(clauses)),
+        }
+    }
+
+    fn field(
+        &mut self,
+        field: &[u8],
+        value: Value<'_>,
+        path: &Path<'_>,
+        clauses: &mut Vec<Clause>,
+    ) -> Result<(), Error> {
+        let mut push = |test| {
+            let field = field.into();
+            clauses.push(Clause::Field { field, test });
+        };
+        let Value::Object(operators) = value else {
+            self.count(path)?;
+            push(Test::OneOf(one(value, path)?));
+            return Ok(());
+        };
+        if operators.is_empty() {
+            return Err(path.refused("an operator is missing"));
+        }
+        for pair in operators.iter() {
+            let (operator, operand) = pair?;
+            let path = path.key(operator);
+            self.count(&path)?;
+            push(test(operator, operand, &path)?);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, path: &Path<'_>) -> Result<(), Error> {
+        self.conditions += 1;
+        if self.conditions > MAX_CONDITIONS {
+            return Err(path.refused(format!("more than {MAX_CONDITIONS} conditions")));
+        }
+        Ok(())
+    }
 }
 
-fn refused(path: &str, problem: &str) -> Error {
-    Error::InvalidFilter {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
+fn test(operator: &[u8], operand: Value<'_>, path: &Path<'_>) -> Result<Test, Error> {
+    let compare = |side| {
+        let bound = number(operand, path)?;
+        Ok(Test::Compare { side, bound })
+    };
+    match operator {
+        b"$eq" => Ok(Test::OneOf(one(operand, path)?)),
+        b"$ne" => Ok(Test::NoneOf(one(operand, path)?)),
+        b"$gt" => compare(Side::Above),
+        b"$gte" => compare(Side::AboveOrAt),
+        b"$lt" => compare(Side::Below),
+        b"$lte" => compare(Side::BelowOrAt),
+        b"$in" => Ok(Test::OneOf(several(operand, path)?)),
+        b"$nin" => Ok(Test::NoneOf(several(operand, path)?)),
+        b"$exists" => match operand {
+            Value::Bool(wanted) => Ok(Test::Exists(wanted)),
+            other => Err(path.refused(format!("true or false is needed, not {}", kind(other)))),
+        },
+        b"$and" | b"$or" | b"$not" => {
+            Err(path.refused("this operator must stand outside of fields"))
+        }
+        name if name.starts_with(b"$") => Err(path.refused("there is no such operator")),
+        _ => Err(path.refused("metadata has no nested fields")),
+    }
+}
+
+fn number(operand: Value<'_>, path: &Path<'_>) -> Result<f64, Error> {
+    match operand {
+        Value::Number(number) => number.to_f64(),
+        other => Err(path.refused(format!(
+            "the value to compare with must be a number, not {}",
+            kind(other)
+        ))),
+    }
+}
+
+/// The operand of `$eq` or `$ne`.
+fn one(operand: Value<'_>, path: &Path<'_>) -> Result<Operands, Error> {
+    Operands::of(std::iter::once(Ok(operand)))?.map_err(|(_, other)| {
+        path.refused(format!(
+            "the value to equal must be a string, number or boolean, not {}",
+            kind(other)
+        ))
+    })
+}
+
+/// Those of `$in` or `$nin`.
+fn several(operand: Value<'_>, path: &Path<'_>) -> Result<Operands, Error> {
+    let Value::Array(list) = operand else {
+        return Err(path.refused(format!("a list is needed, not {}", kind(operand))));
+    };
+    if list.len() > MAX_VALUES {
+        let problem = format!("{} values are more than {MAX_VALUES}", list.len());
+        return Err(path.refused(problem));
+    }
+    let refused = |index, other| {
+        let problem = "a value of the list must be a string or number, not";
+        path.element(index)
+            .refused(format!("{problem} {}", kind(other)))
+    };
+    for (index, value) in list.iter().enumerate() {
+        if let boolean @ Value::Bool(_) = value? {
+            return Err(refused(index, boolean));
+        }
+    }
+    Operands::of(list.iter())?.map_err(|(index, other)| refused(index, other))
+}
+
+fn kind(value: Value<'_>) -> &'static str {
+    match value {
+        Value::Array(_) => "a list",
+        other => other.kind(),
     }
 }

@@ -31,15 +31,30 @@ pub fn of_metadata(metadata: Option<&[u8]>) -> Result<u64, Error> {
 /// The bits of one pair; none for what no filter can ask for (null, nested objects).
 pub fn of_pair(field: &[u8], value: Value<'_>) -> Result<u64, Error> {
     Ok(match value {
-        Value::String(text) => bits(field, b's', text),
-        Value::Number(number) => {
-            // Minus zero equals zero.
-            let number = number.to_f64()? + 0.0;
-            bits(field, b'n', &number.to_bits().to_le_bytes())
-        }
-        Value::Bool(truth) => bits(field, b'b', &[u8::from(truth)]),
+        Value::String(text) => of_string(field, text),
+        Value::Number(number) => of_number(field, number.to_f64()?),
+        Value::Bool(truth) => of_bool(field, truth),
         Value::Null | Value::Array(_) | Value::Object(_) => 0,
     })
+}
+
+/// The bits of a field that is a string.
+#[must_use]
+pub fn of_string(field: &[u8], text: &[u8]) -> u64 {
+    bits(field, b's', text)
+}
+
+/// The bits of a field that is a number.
+#[must_use]
+pub fn of_number(field: &[u8], number: f64) -> u64 {
+    // Minus zero equals zero.
+    bits(field, b'n', &(number + 0.0).to_bits().to_le_bytes())
+}
+
+/// The bits of a field that is a boolean.
+#[must_use]
+pub fn of_bool(field: &[u8], truth: bool) -> u64 {
+    bits(field, b'b', &[u8::from(truth)])
 }
 
 fn bits(field: &[u8], kind: u8, value: &[u8]) -> u64 {
