@@ -130,7 +130,8 @@ fn a_tree_of_single_entries_becomes_one_of_two() {
             model.check_tree();
             model.all_are_found();
         }
-        assert!(model.pages.blocks() < blocks * 5);
+        // Two trees side by side, each of more than twice the entries.
+        assert!(model.pages.blocks() < blocks * 8);
         model.thin_out_tree(90);
         model.limits.tree_rows = 1;
         model.maintain();
