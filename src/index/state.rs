@@ -78,14 +78,24 @@ impl IndexState {
             self.tree = None;
             return Ok(());
         }
-        // Taken out, so that after an error nothing half read is left.
-        let mut tree = self.tree.take().unwrap_or_else(|| {
-            let code_bits = self.quantizer.code_bits();
-            Arc::new(Tree::unknown(code_bits))
-        });
-        Arc::make_mut(&mut tree).refresh(pages, &self.meta)?;
-        self.tree = Some(tree);
-        Ok(())
+        loop {
+            // Taken out, so that after an error nothing half read is left.
+            let mut tree = self.tree.take().unwrap_or_else(|| {
+                let code_bits = self.quantizer.code_bits();
+                Arc::new(Tree::unknown(code_bits))
+            });
+            let read = Arc::make_mut(&mut tree).refresh(pages, &self.meta);
+            let Err(error) = read else {
+                self.tree = Some(tree);
+                return Ok(());
+            };
+            // VACUUM may have given the tree up for another one meanwhile.
+            let generation = self.meta.tree_generation;
+            self.read_meta(pages)?;
+            if self.meta.tree_generation == generation {
+                return Err(error);
+            }
+        }
     }
 
     /// Rows, as last counted or appended.

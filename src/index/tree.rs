@@ -87,27 +87,36 @@ impl Tree {
             .collect();
         places.sort_unstable();
         places.dedup();
+        let is_of_tree = |page: &[u8]| -> Result<u32, Error> {
+            let head = special(page)?;
+            if !head.is_of(0, meta.tree_generation) {
+                return Err(corrupted("page in the centroids that is not of them"));
+            }
+            Ok(head.next)
+        };
         // Pages that were added follow the last one known.
         let mut next = meta.centroids;
         if let Some(&last) = self.pages.last() {
-            next = special(&pages.read(last)?)?.next;
+            next = is_of_tree(&pages.read(last)?)?;
         }
         while next != NO_BLOCK {
             pages.pause();
             self.pages.push(next);
-            next = special(&pages.read(next)?)?.next;
+            next = is_of_tree(&pages.read(next)?)?;
         }
         for place in places {
             pages.pause();
             let block = self.pages.get(place).copied();
             let block = block.ok_or_else(|| corrupted("slot without a centroid"))?;
             let page = pages.read(block)?;
-            if !special(&page)?.is_of(0, meta.tree_generation) {
-                return Err(corrupted("page in the centroids that is not of them"));
-            }
+            is_of_tree(&page)?;
             self.centroids.set(place * per_page, centre::read(&page)?);
         }
-        if self.centroids.len() < self.slots.len() {
+        // The pages of unused slots are not read.
+        if changed
+            .last()
+            .is_some_and(|last| *last >= self.centroids.len())
+        {
             return Err(corrupted("fewer centroids than slots"));
         }
         self.centroids.pack(changed);

@@ -160,6 +160,26 @@ fn a_flat_index_becomes_a_tree_of_single_entries() {
     assert_eq!(model.next_step(), None);
 }
 
+/// The pages of their centroids are not read.
+#[test]
+fn slots_at_the_end_may_be_unused() {
+    let mut model = Model::new(1000, Metric::Euclidean);
+    model.build_tree(1500);
+    let slots = model.lists();
+    for at in 5..slots {
+        model.take(Step::Merge(at)).unwrap();
+    }
+    model.state = IndexState::read(&model.pages).unwrap();
+    assert_eq!(model.lists(), 5);
+    model.check_tree();
+    model.all_are_found();
+    model.grow(2000);
+    model.maintain();
+    model.state = IndexState::read(&model.pages).unwrap();
+    model.check_tree();
+    model.all_are_found();
+}
+
 #[test]
 fn fewer_lists_are_fewer_codes() {
     let mut model = Model::new(64, Metric::Euclidean);
