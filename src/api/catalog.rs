@@ -33,6 +33,6 @@ extension_sql_file!(
         query::pc_query_json,
         query::pc_fetch,
         query::pc_list,
-        query::pc_matches,
+        filter::pc_matches,
     ]
 );

@@ -261,13 +261,3 @@ fn pc_list(
     };
     TableIterator::new(list().or_report())
 }
-
-/// Does the metadata pass the filter? The filter language of pc_query, for use in any SQL.
-#[pg_extern(immutable, parallel_safe)]
-fn pc_matches(metadata: Option<JsonbArg<'_>>, filter: Option<JsonbArg<'_>>) -> bool {
-    let matches = || -> Result<bool, Error> {
-        let filter = Filter::parse(required(filter, "filter")?.payload())?;
-        search::matches(&filter, metadata.map(JsonbArg::payload))
-    };
-    matches().or_report()
-}
