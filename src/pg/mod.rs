@@ -22,6 +22,7 @@ pub mod index_pages;
 pub mod index_relation;
 pub mod index_vacuum;
 pub mod json;
+pub mod json_merge;
 pub mod leaf;
 pub mod memory;
 pub mod node;
