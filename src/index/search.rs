@@ -8,13 +8,18 @@
 //! Of a tree a pass looks at the list that takes new rows, and at those lists whose centroids are not much farther from the query than the
 //! nearest few; a further pass at more of them, until it is all. VACUUM moves entries from the first list to the others, writing them there before it takes them
 //! away here: so the first list is read first.
+//!
+//! Under a filter entries whose signatures tell that their rows do not match are passed over like removed ones. The nearest that match are farther
+//! away than the nearest of all: of so many as may match, k are about as far as k · all / matching are of all, and the lists are chosen for those.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
 use super::rank::Ranked;
 use super::state::{IndexState, read_meta};
 use super::topk::{Ordered, TopK};
+use super::tree::Tree;
 use crate::error::Error;
+use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::corrupted;
 use crate::layout::entry::{Entries, EntryTid, read_row};
@@ -83,6 +88,8 @@ const MORE_LISTS: usize = 4;
 /// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
 /// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
 const LEAST_UPPER: f32 = 2.0;
+/// Under a filter lists are chosen as for so many times as many rows: those that match may lie together, and their share is guessed.
+const WIDER_FILTERED: f64 = 2.0;
 /// No goal asks for less, and something must be there to be widened.
 const LEAST_EPSILON: f32 = 0.05;
 
@@ -94,6 +101,8 @@ pub struct Search<'p, P: Pages> {
     code: QueryCode,
     rotated: Vec<f32>,
     effort: Effort,
+    /// What signatures must hold, and the recall goal.
+    only: Option<(Needed, f32)>,
     /// How many upper bounds the pass keeps.
     quota: usize,
     /// How many lists of the tree the next pass looks at; none chosen yet.
@@ -139,6 +148,7 @@ impl<'p, P: Pages> Search<'p, P> {
             code: QueryCode::default(),
             rotated,
             effort,
+            only: None,
             lists: None,
             all_lists: false,
             middle: f32::NEG_INFINITY,
@@ -156,6 +166,13 @@ impl<'p, P: Pages> Search<'p, P> {
     #[must_use]
     pub fn among(mut self, lists: usize) -> Self {
         self.lists = Some(lists);
+        self
+    }
+
+    /// The same, but only of rows whose signatures hold what is needed; `recall` is the goal that `effort` is for.
+    #[must_use]
+    pub fn only(mut self, needed: Needed, recall: f32) -> Self {
+        self.only = (!needed.is_all()).then_some((needed, recall));
         self
     }
 
@@ -218,6 +235,7 @@ impl<'p, P: Pages> Search<'p, P> {
             let entries = self.state.meta.copies.max(1) as usize;
             let widen = (LEAST_UPPER / epsilon).max(1.0);
             let mut kept = Kept::new(self.quota.saturating_mul(entries), bar, widen);
+            kept.needed = self.only.as_ref().map(|(needed, _)| needed.clone());
             if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
                 self.stats.passes += 1;
                 self.keep(kept);
@@ -253,16 +271,49 @@ impl<'p, P: Pages> Search<'p, P> {
             Some(_) => Ranked::all(&tree, &self.code, self.state.metric),
         };
         let (gap, quota) = (self.effort.gap, self.quota);
+        let is_first = self.lists.is_none();
         let first = || ranked.first_lists(&tree, gap, quota);
-        let lists = self.lists.unwrap_or_else(first).min(ranked.len());
+        let mut lists = self.lists.unwrap_or_else(first).min(ranked.len());
+        if !self.scan_lists(&tree, kept, ranked.nearest(lists))? {
+            return Ok(false);
+        }
+        // More of them tell better how many rows may match.
+        while is_first
+            && let Some(gap) = self.gap_of_matching(kept)
+            && let wider = ranked.first_lists(&tree, gap, quota)
+            && wider > lists
+        {
+            let more = &ranked.nearest(wider)[lists..];
+            lists = wider;
+            if !self.scan_lists(&tree, kept, more)? {
+                return Ok(false);
+            }
+        }
+        let middle = ranked.nearest(lists).get(lists / 2);
+        self.middle = middle.map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
         self.all_lists = lists == ranked.len();
         self.lists = Some(lists);
         self.stats.lists = lists as u64;
+        Ok(true)
+    }
+
+    /// Within which gap the lists are of the k nearest rows that may match, by the share of entries looked at that may; None without a filter.
+    fn gap_of_matching(&self, kept: &Kept) -> Option<f32> {
+        let (_, recall) = self.only.as_ref()?;
+        let share = (kept.looked_at + 1) as f64 / (kept.may_match + 1) as f64;
+        let k = self.quota as f64 * share * WIDER_FILTERED;
+        let k = k.min(self.state.rows() as f64);
+        Some(self.state.effort(k as usize, *recall).gap)
+    }
+
+    /// These lists' codes. False if one was given up meanwhile.
+    fn scan_lists(
+        &mut self,
+        tree: &Tree,
+        kept: &mut Kept,
+        chosen: &[(f32, usize)],
+    ) -> Result<bool, Error> {
         let mut centroid = Vec::new();
-        let chosen = ranked.nearest(lists);
-        self.middle = chosen
-            .get(lists / 2)
-            .map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
         for (number, &(gap, slot)) in chosen.iter().enumerate() {
             if let Some((_, next)) = chosen.get(number + 1) {
                 self.pages.prefetch(tree.slots[*next].head.first);
@@ -341,6 +392,10 @@ struct Kept {
     widen: f32,
     /// Of the list that is looked at.
     gap: f32,
+    /// What signatures must hold; then the entries looked at are counted, and those of them whose signatures do.
+    needed: Option<Needed>,
+    looked_at: u64,
+    may_match: u64,
 }
 
 impl Kept {
@@ -352,7 +407,21 @@ impl Kept {
             threshold: bar.unwrap_or(f32::INFINITY),
             widen,
             gap: f32::NEG_INFINITY,
+            needed: None,
+            looked_at: 0,
+            may_match: 0,
         }
+    }
+
+    /// Whether the row of a signature may match.
+    fn may_match(&mut self, signature: u64) -> bool {
+        let Some(needed) = &self.needed else {
+            return true;
+        };
+        let admitted = needed.admits(signature);
+        self.looked_at += 1;
+        self.may_match += u64::from(admitted);
+        admitted
     }
 
     fn scan(
@@ -368,6 +437,12 @@ impl Kept {
         let mut estimates = [0.0; BLOCK_ENTRIES];
         for block in entries.blocks() {
             let mut lanes = (kernels.scan_block)(block, &query, self.threshold, &mut estimates);
+            if let Some(needed) = &self.needed {
+                let admitted = needed.admitted(&geometry.block_signatures(block));
+                self.looked_at += BLOCK_ENTRIES as u64;
+                self.may_match += u64::from(admitted.count_ones());
+                lanes &= admitted;
+            }
             while lanes != 0 {
                 let lane = lanes.trailing_zeros() as usize;
                 lanes &= lanes - 1;
@@ -378,6 +453,9 @@ impl Kept {
         }
         for row in entries.rows() {
             let row = read_row(row)?;
+            if !self.may_match(row.signature) {
+                continue;
+            }
             let bound = code.row(kernels, row.code, row.factors);
             let spread = slack * row.factors.error;
             self.offer(EntryTid::from_bytes(&row.tid), bound.estimate, spread);

@@ -185,10 +185,20 @@ impl Model {
         epsilon: f32,
         passes: impl Fn(EntryTid) -> bool,
     ) -> (Vec<EntryTid>, u64) {
+        let effort = Effort::of_all_lists(epsilon);
+        let search = Search::new(&self.pages, self.state.clone(), query, k, effort).unwrap();
+        self.run(search, query, k, passes)
+    }
+
+    fn run(
+        &self,
+        mut search: Search<'_, MemPages>,
+        query: &[f32],
+        k: usize,
+        passes: impl Fn(EntryTid) -> bool,
+    ) -> (Vec<EntryTid>, u64) {
         let metric = self.state.metric;
         let scorer = Scorer::new(metric, query);
-        let effort = Effort::of_all_lists(epsilon);
-        let mut search = Search::new(&self.pages, self.state.clone(), query, k, effort).unwrap();
         let mut best: Vec<(f64, EntryTid)> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {

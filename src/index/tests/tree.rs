@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::filter::Needed;
 use crate::index::plan::{Sample, rows_per_list};
 use crate::index::vacuum::{Step, grow_tree, next_step};
 
@@ -178,6 +179,55 @@ fn slots_at_the_end_may_be_unused() {
     model.state = IndexState::read(&model.pages).unwrap();
     model.check_tree();
     model.all_are_found();
+}
+
+/// In a tree more of the lists are looked at, the fewer rows may match; and nothing else is handed out.
+#[test]
+fn only_rows_whose_signatures_hold_what_is_needed() {
+    for (tree, masks) in [
+        (false, [1, 1]),
+        (true, [1, 1]),
+        (true, [0b11_0100, 0b1100_1000]),
+    ] {
+        let mut model = Model::new(64, Metric::Cosine);
+        if tree {
+            model.build_tree(6000);
+        } else {
+            model.grow(6000);
+        }
+        model.grow(200);
+        model.learn(40);
+        let needed = Needed::of_masks(&masks);
+        let may_match = |tid: EntryTid| needed.admits(u64::from(tid.block));
+        let (mut hits, mut lists, mut all) = (0, 0, 0);
+        for _ in 0..20 {
+            let query = model.vector();
+            let truth = model.exact_where(&query, 10, may_match);
+            assert_eq!(truth.len(), 10);
+            let effort = model.state.effort(10, 0.99);
+            let search = |needed: Option<Needed>| {
+                let state = model.state.clone();
+                let search = Search::new(&model.pages, state, &query, 10, effort).unwrap();
+                match needed {
+                    Some(needed) => search.only(needed, 0.99),
+                    None => search,
+                }
+            };
+            let (found, _) = model.run(search(Some(needed.clone())), &query, 10, |tid| {
+                assert!(may_match(tid));
+                true
+            });
+            hits += found.iter().filter(|tid| truth.contains(tid)).count();
+            let mut passes = [search(None), search(Some(needed.clone()))];
+            for search in &mut passes {
+                search.next(None).unwrap();
+            }
+            lists += passes[1].stats.lists;
+            all += passes[0].stats.lists;
+        }
+        assert!(hits >= 194, "{hits} of 200 {tree} {masks:?}");
+        assert_eq!(lists > all, tree, "{lists} and {all}");
+    }
 }
 
 #[test]
