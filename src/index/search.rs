@@ -13,16 +13,18 @@
 //! away than the nearest of all: of so many as may match, k are about as far as k · all / matching are of all, and the lists are chosen for those.
 #![forbid(unsafe_code)]
 
+pub use super::kept::Candidate;
+use super::kept::Kept;
 use super::pages::Pages;
 use super::rank::Ranked;
 use super::state::{IndexState, read_meta};
-use super::topk::{Ordered, TopK};
+use super::topk::Ordered;
 use super::tree::Tree;
 use crate::error::Error;
 use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::corrupted;
-use crate::layout::entry::{Entries, EntryTid, read_row};
+use crate::layout::entry::{Entries, EntryTid};
 use crate::layout::meta::ListHead;
 use crate::quantizer::QueryCode;
 use std::collections::HashSet;
@@ -61,19 +63,6 @@ impl Effort {
             gap: f32::INFINITY,
         }
     }
-}
-
-/// An entry that may be among the nearest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// What its key is hardly below.
-    pub lower: f32,
-    /// What its key is about.
-    pub estimate: f32,
-    /// Its row version.
-    pub tid: EntryTid,
-    /// The [`Effort::gap`] with which its list is looked at; less than any if that is the list that takes new rows.
-    pub gap: f32,
 }
 
 /// The first wave has this many entries beyond k, and later ones grow by half: enough to keep several reads in flight, few
@@ -377,118 +366,6 @@ impl<'p, P: Pages> Search<'p, P> {
         if !self.given.is_empty() {
             let given: HashSet<EntryTid> = self.given.iter().copied().collect();
             self.candidates.retain(|found| !given.contains(&found.tid));
-        }
-    }
-}
-
-/// What one pass keeps.
-struct Kept {
-    candidates: Vec<Candidate>,
-    /// The smallest upper bounds, as many as are asked for; none where a bar is known.
-    uppers: Option<TopK<Ordered>>,
-    /// Entries with a lower bound above are not kept.
-    threshold: f32,
-    /// How many times as far as the lower bound the upper one is from the estimate.
-    widen: f32,
-    /// Of the list that is looked at.
-    gap: f32,
-    /// What signatures must hold; then the entries looked at are counted, and those of them whose signatures do.
-    needed: Option<Needed>,
-    looked_at: u64,
-    may_match: u64,
-}
-
-impl Kept {
-    fn new(quota: usize, bar: Option<f32>, widen: f32) -> Self {
-        Self {
-            candidates: Vec::new(),
-            // Room is made by need: a caller may ask for more than there are.
-            uppers: bar.is_none().then(|| TopK::growing(quota)),
-            threshold: bar.unwrap_or(f32::INFINITY),
-            widen,
-            gap: f32::NEG_INFINITY,
-            needed: None,
-            looked_at: 0,
-            may_match: 0,
-        }
-    }
-
-    /// Whether the row of a signature may match.
-    fn may_match(&mut self, signature: u64) -> bool {
-        let Some(needed) = &self.needed else {
-            return true;
-        };
-        let admitted = needed.admits(signature);
-        self.looked_at += 1;
-        self.may_match += u64::from(admitted);
-        admitted
-    }
-
-    fn scan(
-        &mut self,
-        state: &IndexState,
-        kernels: &Kernels,
-        code: &QueryCode,
-        entries: &Entries<'_>,
-    ) -> Result<(), Error> {
-        let geometry = state.geometry;
-        let query = code.block();
-        let slack = query.slack;
-        let mut estimates = [0.0; BLOCK_ENTRIES];
-        for block in entries.blocks() {
-            let mut lanes = (kernels.scan_block)(block, &query, self.threshold, &mut estimates);
-            if let Some(needed) = &self.needed {
-                let admitted = needed.admitted(&geometry.block_signatures(block));
-                self.looked_at += BLOCK_ENTRIES as u64;
-                self.may_match += u64::from(admitted.count_ones());
-                lanes &= admitted;
-            }
-            while lanes != 0 {
-                let lane = lanes.trailing_zeros() as usize;
-                lanes &= lanes - 1;
-                let tid = geometry.block_tid(block, lane);
-                let spread = slack * geometry.block_error(block, lane);
-                self.offer(tid, estimates[lane], spread);
-            }
-        }
-        for row in entries.rows() {
-            let row = read_row(row)?;
-            if !self.may_match(row.signature) {
-                continue;
-            }
-            let bound = code.row(kernels, row.code, row.factors);
-            let spread = slack * row.factors.error;
-            self.offer(EntryTid::from_bytes(&row.tid), bound.estimate, spread);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn offer(&mut self, tid: EntryTid, estimate: f32, spread: f32) {
-        let lower = estimate - spread;
-        // Not `lower > threshold`: what overflowed to NaN is looked at.
-        if !tid.is_live() || lower > self.threshold {
-            return;
-        }
-        let lower = if lower.is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            lower
-        };
-        self.candidates.push(Candidate {
-            lower,
-            estimate,
-            tid,
-            gap: self.gap,
-        });
-        if let Some(uppers) = &mut self.uppers {
-            let upper = estimate + spread * self.widen;
-            let upper = if upper.is_nan() { f32::INFINITY } else { upper };
-            if uppers.push(Ordered(upper))
-                && let Some(worst) = uppers.worst()
-            {
-                self.threshold = worst.0;
-            }
         }
     }
 }
