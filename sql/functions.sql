@@ -23,10 +23,10 @@ COMMENT ON FUNCTION pc_upsert(text, text, text, text, text) IS
     'inserts or replaces one record whose vector and metadata are given as text';
 COMMENT ON FUNCTION pc_upsert(text, text, text[], vector[], jsonb[]) IS
     'inserts or replaces records given as arrays of equal length; answers how many';
-COMMENT ON FUNCTION pc_update(text, text, text, vector, jsonb) IS
-    'replaces the vector of a record, merges metadata keys into it; answers 1, or 0 if there is no such record';
-COMMENT ON FUNCTION pc_delete(text, text, text[], boolean) IS
-    'deletes records by id, or the whole namespace; answers how many records went';
+COMMENT ON FUNCTION pc_update(text, text, text, vector, jsonb, jsonb, text[], boolean) IS
+    'replaces the vector of a record, or sets and removes metadata fields of it or of all records that pass a filter; answers how many';
+COMMENT ON FUNCTION pc_delete(text, text, text[], boolean, jsonb) IS
+    'deletes records by id, those that pass a filter, or the whole namespace; answers how many records went';
 
 COMMENT ON FUNCTION pc_query(text, text, vector, integer, jsonb, boolean, boolean, text) IS
     'the records of a namespace most similar to a vector, or to a stored record, best first';
@@ -35,7 +35,14 @@ COMMENT ON FUNCTION pc_query_json(text, text, vector, integer, jsonb, boolean, b
 COMMENT ON FUNCTION pc_fetch(text, text, text[]) IS 'records by id, in the order given; missing ones are left out';
 COMMENT ON FUNCTION pc_list(text, text, text, bigint, text) IS
     'a page of ids in C order; next_token on the last row continues';
+COMMENT ON FUNCTION pc_fetch_by_metadata(text, text, jsonb, bigint, text) IS
+    'a page of the records that pass a filter, in C order of ids; next_token on the last row continues';
+COMMENT ON FUNCTION pc_count(text, text, jsonb) IS 'how many records a namespace has, or how many pass a filter';
+COMMENT ON FUNCTION pc_facets(text, text, text, jsonb, bigint) IS
+    'the values of a metadata field and how many records have each, the most frequent first';
 COMMENT ON FUNCTION pc_matches(jsonb, jsonb) IS 'whether metadata passes a filter';
+COMMENT ON FUNCTION pc_merge_metadata(jsonb, jsonb, text[]) IS
+    'metadata with fields set and removed, as pc_update changes it';
 
 COMMENT ON FUNCTION conifer_simd() IS 'the instruction set that distances are computed with on this machine';
 COMMENT ON FUNCTION conifer_check(regclass) IS

@@ -33,6 +33,10 @@ extension_sql_file!(
         query::pc_query_json,
         query::pc_fetch,
         query::pc_list,
-        query::pc_matches,
+        filter::pc_count,
+        filter::pc_facets,
+        filter::pc_fetch_by_metadata,
+        filter::pc_matches,
+        filter::pc_merge_metadata,
     ]
 );

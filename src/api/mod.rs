@@ -6,6 +6,7 @@ mod aggregates;
 mod argument;
 mod casts;
 mod catalog;
+mod filter;
 mod index;
 mod inspect;
 mod machine;

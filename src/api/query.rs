@@ -1,7 +1,7 @@
 //! Reading records: query, fetch, list.
 #![forbid(unsafe_code)]
 
-use super::argument::{namespace as namespace_name, required, token, token_after};
+use super::argument::{namespace as namespace_name, required, texts, token, token_after};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::metric::Scorer;
@@ -220,11 +220,7 @@ fn pc_fetch(
     let fetch = || -> Result<_, Error> {
         let index = namespace::index(required(index, "index")?)?;
         let ids = required(ids, "ids")?;
-        let ids = ids
-            .iter()
-            .map(|id| required(id, "id"))
-            .collect::<Result<Vec<_>, _>>()?;
-        read::fetch(&index, &namespace_name(namespace)?, &ids)
+        read::fetch(&index, &namespace_name(namespace)?, &texts(&ids, "id")?)
     };
     TableIterator::new(fetch().or_report().into_iter().map(|record| {
         (
@@ -260,14 +256,4 @@ fn pc_list(
             .map(move |(number, id)| (id, next.clone().filter(|_| number == last))))
     };
     TableIterator::new(list().or_report())
-}
-
-/// Does the metadata pass the filter? The filter language of pc_query, for use in any SQL.
-#[pg_extern(immutable, parallel_safe)]
-fn pc_matches(metadata: Option<JsonbArg<'_>>, filter: Option<JsonbArg<'_>>) -> bool {
-    let matches = || -> Result<bool, Error> {
-        let filter = Filter::parse(required(filter, "filter")?.payload())?;
-        search::matches(&filter, metadata.map(JsonbArg::payload))
-    };
-    matches().or_report()
 }

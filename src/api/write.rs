@@ -1,8 +1,10 @@
 //! Writing records: upsert, update, delete.
 #![forbid(unsafe_code)]
 
-use super::argument::{namespace as namespace_name, required};
+use super::argument::{namespace as namespace_name, required, texts};
+use super::filter::metadata_change;
 use crate::error::Error;
+use crate::namespace::by_filter::{self, Condition};
 use crate::namespace::catalog::Index;
 use crate::namespace::{self, Dropped, sql, write};
 use crate::pg::access;
@@ -129,39 +131,69 @@ fn pc_upsert_arrays(
 }
 
 #[pg_extern(volatile, parallel_unsafe)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the named arguments of Pinecone's update"
+)]
 fn pc_update(
     index: Option<&str>,
     namespace: Option<&str>,
-    id: Option<&str>,
+    id: default!(Option<&str>, "NULL"),
     vector: default!(Option<VectorArg<'_>>, "NULL"),
     set_metadata: default!(Option<JsonbArg<'_>>, "NULL"),
+    filter: default!(Option<JsonbArg<'_>>, "NULL"),
+    remove_metadata: default!(Option<Array<'_, &str>>, "NULL"),
+    dry_run: default!(Option<bool>, "false"),
 ) -> i64 {
     let update = || -> Result<u64, Error> {
-        transaction::begin_write(c"pc_update()");
+        let dry_run = dry_run.unwrap_or(false);
+        if !dry_run {
+            transaction::begin_write(c"pc_update()");
+        }
         let index = namespace::index(required(index, "index")?)?;
         let namespace = namespace_name(namespace)?;
-        let id = required(id, "id")?;
-        rules::check_id(id)?;
-        if let Some(vector) = vector {
-            write::check_vector(&index, &vector)?;
-        }
-        if let Some(set) = set_metadata {
-            metadata::check_jsonb(set.payload())?;
-        }
-        if vector.is_none() && set_metadata.is_none() {
+        let change = metadata_change(set_metadata, remove_metadata)?;
+        if vector.is_none() && change.is_none() && !dry_run {
             return Err(Error::ArgumentsDisagree {
                 problem: "nothing to update".into(),
-                hint: "Give vector, set_metadata or both.",
+                hint: "Give vector, set_metadata or remove_metadata.",
             });
         }
-        let set = set_metadata.map(|set| JsonbOut::from_payload(set.payload()));
-        write::update(
-            &index,
-            &namespace,
-            id,
-            vector.map(VectorArg::elements),
-            set.as_ref(),
-        )
+        match (id, filter) {
+            (Some(_), None) if dry_run => Err(Error::ArgumentsDisagree {
+                problem: "dry_run needs a filter".into(),
+                hint: "It counts the records that a filter matches.",
+            }),
+            (Some(id), None) => {
+                rules::check_id(id)?;
+                if let Some(vector) = vector {
+                    write::check_vector(&index, &vector)?;
+                }
+                let vector = vector.map(VectorArg::elements);
+                write::update(&index, &namespace, id, vector, &change)
+            }
+            (None, Some(_)) if vector.is_some() => Err(Error::ArgumentsDisagree {
+                problem: "a vector cannot be given to all records that a filter matches".into(),
+                hint: "Give an id with the vector, or metadata to change with the filter.",
+            }),
+            (None, Some(filter)) => {
+                let condition = Condition::selective(filter)?;
+                if dry_run {
+                    return by_filter::count(&index, &namespace, Some(&condition), &write::UPDATE);
+                }
+                by_filter::update(&index, &namespace, &condition, &change)
+            }
+            (id, _) => {
+                let problem = match id {
+                    Some(_) => "id and filter exclude each other",
+                    None => "neither id nor filter to update by",
+                };
+                Err(Error::ArgumentsDisagree {
+                    problem: problem.into(),
+                    hint: "Give the id of a record, or a filter.",
+                })
+            }
+        }
     };
     update().or_report() as i64
 }
@@ -172,28 +204,27 @@ fn pc_delete(
     namespace: Option<&str>,
     ids: default!(Option<Array<'_, &str>>, "NULL"),
     delete_all: default!(Option<bool>, "false"),
+    filter: default!(Option<JsonbArg<'_>>, "NULL"),
 ) -> i64 {
     let delete = || -> Result<u64, Error> {
         transaction::begin_write(c"pc_delete()");
         let index = namespace::index(required(index, "index")?)?;
         let namespace = namespace_name(namespace)?;
-        match (ids, delete_all.unwrap_or(false)) {
-            (Some(ids), false) => {
-                let ids = ids
-                    .iter()
-                    .map(|id| required(id, "id"))
-                    .collect::<Result<Vec<_>, _>>()?;
-                write::delete(&index, &namespace, ids)
+        match (ids, delete_all.unwrap_or(false), filter) {
+            (Some(ids), false, None) => write::delete(&index, &namespace, texts(&ids, "id")?),
+            (None, true, None) => delete_namespace(&index, &namespace),
+            (None, false, Some(filter)) => {
+                by_filter::delete(&index, &namespace, &Condition::selective(filter)?)
             }
-            (None, true) => delete_namespace(&index, &namespace),
-            (ids, _) => {
-                let problem = match ids {
-                    Some(_) => "ids and delete_all exclude each other",
-                    None => "nothing to delete",
+            (ids, delete_all, filter) => {
+                let problem = if ids.is_none() && !delete_all && filter.is_none() {
+                    "nothing to delete"
+                } else {
+                    "ids, delete_all and filter exclude each other"
                 };
                 Err(Error::ArgumentsDisagree {
                     problem: problem.into(),
-                    hint: "Give ids, or delete_all => true.",
+                    hint: "Give ids, or a filter, or delete_all => true.",
                 })
             }
         }

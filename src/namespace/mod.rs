@@ -5,6 +5,7 @@
 //! security, triggers, constraints or rights on single columns play a part, through SQL on the root ([`sql`]).
 #![forbid(unsafe_code)]
 
+pub mod by_filter;
 mod cache;
 pub mod catalog;
 mod partition;
@@ -12,6 +13,7 @@ pub mod read;
 pub mod record;
 pub mod search;
 pub mod sql;
+mod tally;
 pub mod write;
 
 use crate::am;

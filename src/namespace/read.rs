@@ -11,7 +11,7 @@ use crate::pg::leaf::{self, RecordReader};
 use crate::pg::probe::Probe;
 use crate::pg::relation::{LockMode, Relation};
 
-const ALL: Parts = Parts {
+pub(super) const ALL: Parts = Parts {
     values: true,
     metadata: true,
 };
@@ -71,26 +71,21 @@ pub fn list(
         Some(after) if after >= prefix => (after, false),
         _ => (prefix, true),
     };
-    let (mut ids, mut more, mut failure) = (Vec::new(), false, None);
-    probe.walk(from, inclusive, |row| match reader.read(row) {
-        Ok(stored) if stored.id.starts_with(prefix) && ids.len() < limit => {
+    let (mut ids, mut more) = (Vec::new(), false);
+    probe.walk(from, inclusive, |row| {
+        let stored = reader.read(row)?;
+        let begins = stored.id.starts_with(prefix);
+        more = begins && ids.len() == limit;
+        if begins && !more {
             ids.push(stored.id.into_owned());
-            true
         }
-        Ok(stored) => {
-            more = stored.id.starts_with(prefix);
-            false
-        }
-        Err(error) => {
-            failure = Some(error);
-            false
-        }
-    });
+        Ok(begins && !more)
+    })?;
     probe.finish();
-    failure.map_or(Ok((ids, more)), Err)
+    Ok((ids, more))
 }
 
-fn open_probe<'l>(leaf: &'l Leaf, namespace: &str) -> Result<Probe<'l>, Error> {
+pub(super) fn open_probe<'l>(leaf: &'l Leaf, namespace: &str) -> Result<Probe<'l>, Error> {
     Ok(Probe::open(
         &leaf.relation,
         namespace,
@@ -146,7 +141,7 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
     let records = if by_pages {
         heap::count(&relation, Snapshot::active())
     } else {
-        sql::count(index, &row.name)?
+        sql::count(index, &row.name, None)?
     };
     Ok(Some(Usage { records, bytes }))
 }

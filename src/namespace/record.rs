@@ -4,8 +4,10 @@
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::metric::Scorer;
-use crate::pg::json::JsonbOut;
+use crate::pg::json::{JsonbArg, JsonbOut};
+use crate::pg::json_merge::JsonMerge;
 use crate::pg::leaf::StoredRecord;
+use crate::record::jsonb::{self, Value};
 use crate::record::metadata;
 use std::cmp::Ordering;
 
@@ -102,16 +104,58 @@ impl PartialEq for Rank {
 
 impl Eq for Rank {}
 
-/// `old || set`, checked: keys of `set` are added or overwrite.
-pub fn merge_metadata(
-    old: Option<&[u8]>,
-    set: Option<&JsonbOut>,
-) -> Result<Option<Vec<u8>>, Error> {
-    let merged = match (old, set) {
-        (old, None) => return Ok(old.map(<[u8]>::to_vec)),
-        (None, Some(set)) => set.payload().to_vec(),
-        (Some(old), Some(set)) => JsonbOut::from_payload(old).concat(set).payload().to_vec(),
-    };
-    metadata::check_jsonb(&merged)?;
-    Ok(Some(merged))
+/// What is to become of a record's metadata, checked: keys added or overwritten, keys removed.
+pub struct MetadataChange<'a> {
+    set: Option<JsonbArg<'a>>,
+    remove: Option<Vec<String>>,
+    merge: JsonMerge<'a>,
+}
+
+impl<'a> MetadataChange<'a> {
+    /// Refuses what metadata cannot have, and a key that is both set and removed.
+    pub fn new(set: Option<JsonbArg<'a>>, remove: Option<Vec<String>>) -> Result<Self, Error> {
+        if let Some(set) = set {
+            metadata::check_jsonb(set.payload())?;
+            if let Value::Object(object) = jsonb::parse(set.payload())? {
+                for key in remove.iter().flatten() {
+                    if object.get(key.as_bytes())?.is_some() {
+                        return Err(Error::ArgumentsDisagree {
+                            problem: format!("metadata field \"{key}\" is both set and removed"),
+                            hint: "Give each field in set_metadata or in remove_metadata, not in both.",
+                        });
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            set,
+            merge: JsonMerge::new(set, remove.as_deref()),
+            remove,
+        })
+    }
+
+    /// Is nothing set and nothing removed?
+    pub fn is_none(&self) -> bool {
+        !self.merge.changes()
+    }
+
+    /// What becomes of a record's metadata (bytes behind the header of a jsonb value).
+    pub fn apply(&self, old: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        if self.is_none() {
+            return Ok(old.map(<[u8]>::to_vec));
+        }
+        let merged = self.merge.apply(old);
+        merged.as_deref().map_or(Ok(()), metadata::check_jsonb)?;
+        Ok(merged)
+    }
+
+    /// What is set, as an argument of a statement.
+    pub fn set(&self) -> Option<JsonbOut> {
+        self.set.map(|set| JsonbOut::from_payload(set.payload()))
+    }
+
+    /// What is removed, likewise.
+    pub fn remove(&self) -> Option<Vec<String>> {
+        self.remove.clone()
+    }
 }

@@ -3,8 +3,9 @@
 //! Every name and operator is qualified: the caller's search path decides nothing.
 #![forbid(unsafe_code)]
 
+use super::by_filter::Condition;
 use super::catalog::Index;
-use super::record::{Match, Query, Rank, Record, merge_metadata};
+use super::record::{Match, MetadataChange, Query, Rank, Record};
 use crate::error::Error;
 use crate::pg::json::JsonbOut;
 use crate::pg::vector_datum::VectorOut;
@@ -44,31 +45,69 @@ pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Resu
     Ok(written)
 }
 
-/// Replaces the vector and merges metadata of one record.
+/// Replaces the vector and changes metadata of one record.
 pub fn update(
     index: &Index,
     namespace: &str,
     id: &str,
     vector: Option<&[f32]>,
-    set_metadata: Option<&JsonbOut>,
+    change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
-    let (root, vector_type) = (root(index)?, vector_type()?);
-    let select = format!(
-        "SELECT id::pg_catalog.text, NULL::{vector_type}, metadata FROM {root} WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE"
-    );
-    let Some(old) = query_records_mut(&select, &[namespace.into(), id.into()])?.pop() else {
-        return Ok(0);
-    };
-    let metadata = merge_metadata(old.metadata.as_deref(), set_metadata)?;
     let statement = format!(
-        "UPDATE {root} SET \"values\" = COALESCE($3, \"values\"), metadata = $4 WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2"
+        "UPDATE {} SET \"values\" = COALESCE($3, \"values\"), metadata = {}.pc_merge_metadata(metadata, $4, $5)
+          WHERE namespace OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2",
+        root(index)?,
+        extension::schema()?
     );
     let values = vector.map(VectorOut::from_slice);
-    let metadata = metadata.map(|payload| JsonbOut::from_payload(&payload));
     execute(
         &statement,
-        &[namespace.into(), id.into(), values.into(), metadata.into()],
+        &[
+            namespace.into(),
+            id.into(),
+            values.into(),
+            change.set().into(),
+            change.remove().into(),
+        ],
     )
+}
+
+/// Changes the metadata of the records that pass.
+pub fn update_matching(
+    index: &Index,
+    namespace: &str,
+    condition: &Condition<'_>,
+    change: &MetadataChange<'_>,
+) -> Result<u64, Error> {
+    let schema = extension::schema()?;
+    let statement = format!(
+        "UPDATE {} SET metadata = {schema}.pc_merge_metadata(metadata, $3, $4)
+          WHERE namespace OPERATOR(pg_catalog.=) $1 AND {schema}.pc_matches(metadata, $2)",
+        root(index)?
+    );
+    execute(
+        &statement,
+        &[
+            namespace.into(),
+            condition.to_datum().into(),
+            change.set().into(),
+            change.remove().into(),
+        ],
+    )
+}
+
+/// Deletes the records that pass.
+pub fn delete_matching(
+    index: &Index,
+    namespace: &str,
+    condition: &Condition<'_>,
+) -> Result<u64, Error> {
+    let statement = format!(
+        "DELETE FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND {}.pc_matches(metadata, $2)",
+        root(index)?,
+        extension::schema()?
+    );
+    execute(&statement, &[namespace.into(), condition.to_datum().into()])
 }
 
 /// Deletes the records of these ids.
@@ -128,20 +167,87 @@ pub fn list(
     Ok(records.into_iter().map(|record| record.id).collect())
 }
 
-/// Records the caller may see.
-pub fn count(index: &Index, namespace: &str) -> Result<u64, Error> {
+/// Records that pass, in C order of ids.
+pub fn page_matching(
+    index: &Index,
+    namespace: &str,
+    condition: &Condition<'_>,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Record>, Error> {
     let statement = format!(
-        "SELECT pg_catalog.count(*) FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1",
+        "SELECT id::pg_catalog.text, \"values\", metadata FROM {} WHERE namespace OPERATOR(pg_catalog.=) $1 AND {}.pc_matches(metadata, $2)
+            AND ($3::pg_catalog.text IS NULL OR id OPERATOR(pg_catalog.>) $3 COLLATE pg_catalog.\"C\")
+          ORDER BY id LIMIT $4",
+        root(index)?,
+        extension::schema()?
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let filter = condition.to_datum();
+    query_records(
+        &statement,
+        &[namespace.into(), filter.into(), after.into(), limit.into()],
+    )
+}
+
+/// Shows the metadata of each record that passes, some rows at a time.
+pub fn each_metadata(
+    index: &Index,
+    namespace: &str,
+    condition: Option<&Condition<'_>>,
+    mut each: impl FnMut(Option<&[u8]>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    const AT_ONCE: i64 = 1000;
+    let (passes, arguments) = narrowed(namespace, condition)?;
+    let statement = format!("SELECT metadata FROM {} WHERE {passes}", root(index)?);
+    Spi::connect(|client| {
+        let mut cursor = spi(client.try_open_cursor(&statement, &arguments))?;
+        loop {
+            pgrx::check_for_interrupts!();
+            let rows = spi(cursor.fetch(AT_ONCE))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                each(spi(spi_row::jsonb(&row, 1))?.as_deref())?;
+            }
+        }
+    })
+}
+
+/// Records the caller may see, of those that pass.
+pub fn count(
+    index: &Index,
+    namespace: &str,
+    condition: Option<&Condition<'_>>,
+) -> Result<u64, Error> {
+    let (passes, arguments) = narrowed(namespace, condition)?;
+    let statement = format!(
+        "SELECT pg_catalog.count(*) FROM {} WHERE {passes}",
         root(index)?
     );
     // Not get_one_with_args, which takes a transaction id: a standby has none to give.
     let rows: Option<i64> = spi(Spi::connect(|client| {
         client
-            .select(&statement, Some(1), &[namespace.into()])?
+            .select(&statement, Some(1), &arguments)?
             .first()
             .get_one()
     }))?;
     Ok(rows.unwrap_or_default() as u64)
+}
+
+/// A WHERE clause for a namespace's records that pass, and its arguments.
+fn narrowed<'a>(
+    namespace: &'a str,
+    condition: Option<&Condition<'_>>,
+) -> Result<(String, Vec<DatumWithOid<'a>>), Error> {
+    let mut passes = "namespace OPERATOR(pg_catalog.=) $1".to_owned();
+    let mut arguments = vec![namespace.into()];
+    if let Some(condition) = condition {
+        passes += &format!(" AND {}.pc_matches(metadata, $2)", extension::schema()?);
+        arguments.push(condition.to_datum().into());
+    }
+    Ok((passes, arguments))
 }
 
 /// Does the caller see any record there?
@@ -229,19 +335,6 @@ fn query_records(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<
     spi(Spi::connect(|client| {
         client
             .select(statement, None, arguments)?
-            .map(record)
-            .collect()
-    }))
-}
-
-/// The same for a statement that locks.
-fn query_records_mut(
-    statement: &str,
-    arguments: &[DatumWithOid<'_>],
-) -> Result<Vec<Record>, Error> {
-    spi(Spi::connect_mut(|client| {
-        client
-            .update(statement, None, arguments)?
             .map(record)
             .collect()
     }))

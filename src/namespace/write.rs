@@ -2,12 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
-use super::record::merge_metadata;
+use super::record::MetadataChange;
 use super::{Leaf, Reached, reach, reach_or_create, sql};
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::access::Privilege;
-use crate::pg::json::JsonbOut;
 use crate::pg::leaf::{RecordReader, StoredRecord};
 use crate::pg::probe::Probe;
 use crate::pg::relation::LockMode;
@@ -16,8 +15,8 @@ use crate::pg::writer::{NewRecord, Outcome, Writer};
 
 /// What an upsert needs: it inserts, it replaces, and it looks which of the two.
 const UPSERT: [Privilege; 3] = [Privilege::Select, Privilege::Insert, Privilege::Update];
-const UPDATE: [Privilege; 2] = [Privilege::Select, Privilege::Update];
-const DELETE: [Privilege; 2] = [Privilege::Select, Privilege::Delete];
+pub const UPDATE: [Privilege; 2] = [Privilege::Select, Privilege::Update];
+pub const DELETE: [Privilege; 2] = [Privilege::Select, Privilege::Delete];
 
 /// Refuses a vector the index cannot hold.
 pub fn check_vector(index: &Index, vector: &[f32]) -> Result<(), Error> {
@@ -60,17 +59,17 @@ fn last_of_each_id(mut records: Vec<NewRecord<'_>>) -> Vec<NewRecord<'_>> {
     records
 }
 
-/// Replaces the vector and merges metadata keys into a record. Answers 1, or 0 if there is no such record.
+/// Replaces the vector and changes the metadata of a record. Answers 1, or 0 if there is no such record.
 pub fn update(
     index: &Index,
     namespace: &str,
     id: &str,
     vector: Option<&[f32]>,
-    set_metadata: Option<&JsonbOut>,
+    change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
     let leaf = match reach(index, namespace, LockMode::RowExclusive, &UPDATE)? {
         Reached::Missing => return Ok(0),
-        Reached::Sql => return sql::update(index, namespace, id, vector, set_metadata),
+        Reached::Sql => return sql::update(index, namespace, id, vector, change),
         Reached::Direct(leaf) => leaf,
     };
     let snapshot = WriteSnapshot::push();
@@ -86,12 +85,8 @@ pub fn update(
                 if stored.id != id {
                     return Ok(None); // renamed by a concurrent UPDATE
                 }
-                buffers.fill(&stored, vector, set_metadata)?;
-                Ok(Some(NewRecord {
-                    id,
-                    values: buffers.values.as_deref(),
-                    metadata: buffers.metadata.as_deref(),
-                }))
+                buffers.fill(&stored, vector, change)?;
+                Ok(Some(buffers.record()))
             })?;
             u64::from(outcome == Outcome::Done)
         }
@@ -104,24 +99,36 @@ pub fn update(
 
 /// The new version of an updated record.
 #[derive(Default)]
-struct Buffers {
+pub struct Buffers {
+    id: String,
     values: Option<Vec<f32>>,
     metadata: Option<Vec<u8>>,
 }
 
 impl Buffers {
-    fn fill(
+    /// From the old version, its vector replaced if there is another.
+    pub fn fill(
         &mut self,
         stored: &StoredRecord<'_>,
         vector: Option<&[f32]>,
-        set_metadata: Option<&JsonbOut>,
+        change: &MetadataChange<'_>,
     ) -> Result<(), Error> {
+        (*stored.id).clone_into(&mut self.id);
         self.values = match vector {
             Some(vector) => Some(vector.to_vec()),
             None => stored.with_values(<[f32]>::to_vec)?,
         };
-        self.metadata = stored.with_metadata(|old| merge_metadata(old, set_metadata))?;
+        self.metadata = stored.with_metadata(|old| change.apply(old))?;
         Ok(())
+    }
+
+    /// To be written.
+    pub fn record(&self) -> NewRecord<'_> {
+        NewRecord {
+            id: &self.id,
+            values: self.values.as_deref(),
+            metadata: self.metadata.as_deref(),
+        }
     }
 }
 
@@ -152,7 +159,7 @@ pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64,
     Ok(deleted)
 }
 
-fn open_writer<'r>(
+pub(super) fn open_writer<'r>(
     leaf: &'r Leaf,
     namespace: &str,
     snapshot: &'r WriteSnapshot,

@@ -70,7 +70,12 @@ impl<'a> JsonbArg<'a> {
 
     /// As JSON text.
     pub fn to_text(self) -> String {
-        jsonb_to_text(pg_sys::Datum::from(self.whole.as_ptr()))
+        jsonb_to_text(self.datum())
+    }
+
+    /// The value itself, which lives as long as the argument.
+    pub(super) fn datum(self) -> pg_sys::Datum {
+        pg_sys::Datum::from(self.whole.as_ptr())
     }
 }
 
@@ -112,20 +117,6 @@ impl JsonbOut {
     /// As JSON text.
     pub fn to_text(&self) -> String {
         jsonb_to_text(self.datum)
-    }
-
-    /// PostgreSQL's `a || b`.
-    pub fn concat(&self, other: &JsonbOut) -> Self {
-        // SAFETY: jsonb_concat takes two jsonb values.
-        let datum = unsafe {
-            pg_sys::OidFunctionCall2Coll(
-                pg_sys::Oid::from(pg_sys::F_JSONB_CONCAT),
-                pg_sys::InvalidOid,
-                self.datum,
-                other.datum,
-            )
-        };
-        Self { datum }
     }
 }
 

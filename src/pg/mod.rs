@@ -5,6 +5,7 @@
 pub mod access;
 pub mod array;
 pub mod binary;
+pub mod call_site;
 pub mod catalog;
 pub mod column;
 pub mod compat;
@@ -21,6 +22,7 @@ pub mod index_pages;
 pub mod index_relation;
 pub mod index_vacuum;
 pub mod json;
+pub mod json_merge;
 pub mod leaf;
 pub mod memory;
 pub mod node;

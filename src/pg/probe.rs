@@ -4,6 +4,7 @@ use super::compat;
 use super::heap::{Snapshot, Tid};
 use super::leaf::{ID, NAMESPACE};
 use super::relation::{LockMode, Oid, Relation};
+use crate::error::Error;
 use pgrx::{IntoDatum, pg_sys};
 
 /// An open scan of the (namespace, id) index. Close it with [`Probe::finish`].
@@ -42,17 +43,26 @@ impl<'r> Probe<'r> {
         self.next(read)
     }
 
-    /// Shows every row from `from` on (or after it) in C order of ids, until `each` answers false.
-    pub fn walk(&mut self, from: &str, inclusive: bool, mut each: impl FnMut(&[u8]) -> bool) {
+    /// Shows every row from `from` on (or after it) in C order of ids, until `each` answers false or an error.
+    pub fn walk(
+        &mut self,
+        from: &str,
+        inclusive: bool,
+        mut each: impl FnMut(&[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let (strategy, function) = if inclusive {
             (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE)
         } else {
             (pg_sys::BTGreaterStrategyNumber, pg_sys::F_TEXT_GT)
         };
         self.rescan(strategy, function, from);
-        while self.next(|_, tuple| each(tuple)) == Some(true) {
+        while let Some(go_on) = self.next(|_, tuple| each(tuple)) {
+            if !go_on? {
+                break;
+            }
             pgrx::check_for_interrupts!();
         }
+        Ok(())
     }
 
     /// Ends the scan and closes the index.

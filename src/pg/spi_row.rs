@@ -16,8 +16,12 @@ pub fn columns(row: &SpiHeapTupleData<'_>) -> Result<Columns, SpiError> {
         // SAFETY: the column is of type vector, checked by OID; it is copied before the row goes.
         .and_then(|datum| unsafe { VectorArg::from_datum(datum, false) })
         .map(|vector| vector.to_vec());
-    let metadata = datum(row, 3, pg_sys::JSONBOID)?.map(json::payload_of_datum);
-    Ok((id, vector, metadata))
+    Ok((id, vector, jsonb(row, 3)?))
+}
+
+/// The bytes of a jsonb column behind their header, copied.
+pub fn jsonb(row: &SpiHeapTupleData<'_>, column: usize) -> Result<Option<Vec<u8>>, SpiError> {
+    Ok(datum(row, column, pg_sys::JSONBOID)?.map(json::payload_of_datum))
 }
 
 fn datum(

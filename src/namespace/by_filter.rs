@@ -1,0 +1,230 @@
+//! Records of one namespace by what their metadata says: counted, read in pages, tallied by a field, changed, deleted.
+//!
+//! A write that finds a row changed by a transaction that committed meanwhile looks at its newest version, and leaves it
+//! alone if that no longer passes the filter, as PostgreSQL's own UPDATE and DELETE do.
+#![forbid(unsafe_code)]
+
+use super::catalog::Index;
+use super::record::{MetadataChange, Record};
+use super::search::matches;
+use super::tally::Tally;
+use super::write::{self, Buffers};
+use super::{Leaf, Reached, reach, read, sql};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::pg::access::Privilege;
+use crate::pg::heap::{self, Snapshot, Tid};
+use crate::pg::json::{JsonbArg, JsonbOut};
+use crate::pg::leaf::{RecordReader, StoredRecord};
+use crate::pg::relation::LockMode;
+use crate::pg::transaction::{self, WriteSnapshot};
+use crate::pg::writer::Outcome;
+
+/// What reading needs.
+pub const READ: [Privilege; 1] = [Privilege::Select];
+
+/// A filter, understood, beside its stored form, which a statement takes.
+pub struct Condition<'a> {
+    filter: Filter,
+    stored: JsonbArg<'a>,
+}
+
+impl<'a> Condition<'a> {
+    /// Parses it.
+    pub fn new(stored: JsonbArg<'a>) -> Result<Self, Error> {
+        let filter = Filter::parse(stored.payload())?;
+        Ok(Self { filter, stored })
+    }
+
+    /// The same for what is about to change records: `{}`, which all pass, is refused.
+    pub fn selective(stored: JsonbArg<'a>) -> Result<Self, Error> {
+        let condition = Self::new(stored)?;
+        if condition.filter.is_empty() {
+            return Err(Error::ArgumentsDisagree {
+                problem: "an empty filter matches every record".into(),
+                hint: "Name a field in the filter. To delete all records of a namespace, give delete_all => true.",
+            });
+        }
+        Ok(condition)
+    }
+
+    /// As an argument of a statement.
+    pub fn to_datum(&self) -> JsonbOut {
+        JsonbOut::from_payload(self.stored.payload())
+    }
+
+    fn holds(&self, stored: &StoredRecord<'_>) -> Result<bool, Error> {
+        stored.with_metadata(|payload| matches(&self.filter, payload))
+    }
+}
+
+/// How many records pass the filter, or there are. `privileges` are what the caller needs: to read, and what the count is for.
+pub fn count(
+    index: &Index,
+    namespace: &str,
+    condition: Option<&Condition<'_>>,
+    privileges: &[Privilege],
+) -> Result<u64, Error> {
+    let leaf = match reach(index, namespace, LockMode::AccessShare, privileges)? {
+        Reached::Missing => return Ok(0),
+        Reached::Sql => return sql::count(index, namespace, condition),
+        Reached::Direct(leaf) => leaf,
+    };
+    let snapshot = Snapshot::active();
+    match condition {
+        Some(condition) if !condition.filter.is_empty() => {
+            let mut records = 0;
+            each(&leaf, snapshot, Some(condition), |_, _| {
+                records += 1;
+                Ok(())
+            })?;
+            Ok(records)
+        }
+        _ => Ok(heap::count(&leaf.relation, snapshot)),
+    }
+}
+
+/// Up to `limit` records that pass and whose ids come after `after`, in C order of ids, and whether there are more.
+pub fn page(
+    index: &Index,
+    namespace: &str,
+    condition: &Condition<'_>,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Record>, bool), Error> {
+    let leaf = match reach(index, namespace, LockMode::AccessShare, &READ)? {
+        Reached::Missing => return Ok((Vec::new(), false)),
+        Reached::Sql => {
+            let mut records = sql::page_matching(index, namespace, condition, after, limit + 1)?;
+            let more = records.len() > limit;
+            records.truncate(limit);
+            return Ok((records, more));
+        }
+        Reached::Direct(leaf) => leaf,
+    };
+    let reader = RecordReader::new(&leaf.relation);
+    let mut probe = read::open_probe(&leaf, namespace)?;
+    let (mut records, mut more) = (Vec::new(), false);
+    probe.walk(after.unwrap_or_default(), after.is_none(), |row| {
+        let stored = reader.read(row)?;
+        if condition.holds(&stored)? {
+            more = records.len() == limit;
+            if !more {
+                records.push(Record::from_stored(&stored, read::ALL)?);
+            }
+        }
+        Ok(!more)
+    })?;
+    probe.finish();
+    Ok((records, more))
+}
+
+/// Up to `limit` values of a field as JSON, each with how many of the records that pass have it; see [`Tally::top`] for their order.
+pub fn facets(
+    index: &Index,
+    namespace: &str,
+    field: &str,
+    condition: Option<&Condition<'_>>,
+    limit: usize,
+) -> Result<Vec<(String, u64)>, Error> {
+    let mut tally = Tally::new(field);
+    match reach(index, namespace, LockMode::AccessShare, &READ)? {
+        Reached::Missing => {}
+        Reached::Sql => {
+            sql::each_metadata(index, namespace, condition, |metadata| tally.add(metadata))?
+        }
+        Reached::Direct(leaf) => {
+            each(&leaf, Snapshot::active(), condition, |_, stored| {
+                stored.with_metadata(|metadata| tally.add(metadata))
+            })?;
+        }
+    }
+    tally.top(limit)
+}
+
+/// Changes the metadata of the records that pass. Answers how many.
+pub fn update(
+    index: &Index,
+    namespace: &str,
+    condition: &Condition<'_>,
+    change: &MetadataChange<'_>,
+) -> Result<u64, Error> {
+    let update = |leaf: &Leaf, snapshot: &WriteSnapshot| {
+        leaf.relation.check_replica_identity(true);
+        let mut writer = write::open_writer(leaf, namespace, snapshot)?;
+        let reader = RecordReader::new(&leaf.relation);
+        let mut new = Buffers::default();
+        let mut updated = 0;
+        each(leaf, snapshot.get(), Some(condition), |tid, _| {
+            let outcome = writer.update(tid, |row| {
+                let stored = reader.read(row)?;
+                if !condition.holds(&stored)? {
+                    return Ok(None);
+                }
+                new.fill(&stored, None, change)?;
+                Ok(Some(new.record()))
+            })?;
+            updated += u64::from(outcome == Outcome::Done);
+            Ok(())
+        })?;
+        writer.finish();
+        Ok(updated)
+    };
+    match reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)? {
+        Reached::Missing => Ok(0),
+        Reached::Sql => sql::update_matching(index, namespace, condition, change),
+        Reached::Direct(leaf) => write(&leaf, update),
+    }
+}
+
+/// Deletes the records that pass. Answers how many.
+pub fn delete(index: &Index, namespace: &str, condition: &Condition<'_>) -> Result<u64, Error> {
+    let delete = |leaf: &Leaf, snapshot: &WriteSnapshot| {
+        leaf.relation.check_replica_identity(false);
+        let mut writer = write::open_writer(leaf, namespace, snapshot)?;
+        let reader = RecordReader::new(&leaf.relation);
+        let mut deleted = 0;
+        each(leaf, snapshot.get(), Some(condition), |tid, _| {
+            let outcome = writer.delete(tid, |row| condition.holds(&reader.read(row)?))?;
+            deleted += u64::from(outcome == Outcome::Done);
+            Ok(())
+        })?;
+        writer.finish();
+        Ok(deleted)
+    };
+    match reach(index, namespace, LockMode::RowExclusive, &write::DELETE)? {
+        Reached::Missing => Ok(0),
+        Reached::Sql => sql::delete_matching(index, namespace, condition),
+        Reached::Direct(leaf) => write(&leaf, delete),
+    }
+}
+
+/// Writes into a leaf as one command: it sees what came before it and nothing of its own.
+fn write(
+    leaf: &Leaf,
+    work: impl FnOnce(&Leaf, &WriteSnapshot) -> Result<u64, Error>,
+) -> Result<u64, Error> {
+    let snapshot = WriteSnapshot::push();
+    let written = work(leaf, &snapshot)?;
+    drop(snapshot);
+    transaction::increment_command();
+    Ok(written)
+}
+
+/// Shows every record that passes and where it lies. Rows may be written meanwhile: new versions are not seen, and old ones
+/// stay in place, their page being pinned.
+fn each(
+    leaf: &Leaf,
+    snapshot: Snapshot<'_>,
+    condition: Option<&Condition<'_>>,
+    mut show: impl FnMut(Tid, &StoredRecord<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let reader = RecordReader::new(&leaf.relation);
+    heap::scan(&leaf.relation, snapshot, |tid, row| {
+        let stored = reader.read(row)?;
+        match condition {
+            Some(condition) if !condition.holds(&stored)? => Ok(()),
+            _ => show(tid, &stored),
+        }
+    })
+}
