@@ -7,7 +7,6 @@ use crate::metric::Scorer;
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::json_merge::JsonMerge;
 use crate::pg::leaf::StoredRecord;
-use crate::record::jsonb::{self, Value};
 use crate::record::metadata;
 use std::cmp::Ordering;
 
@@ -116,14 +115,13 @@ impl<'a> MetadataChange<'a> {
     pub fn new(set: Option<JsonbArg<'a>>, remove: Option<Vec<String>>) -> Result<Self, Error> {
         if let Some(set) = set {
             metadata::check_jsonb(set.payload())?;
-            if let Value::Object(object) = jsonb::parse(set.payload())? {
-                for key in remove.iter().flatten() {
-                    if object.get(key.as_bytes())?.is_some() {
-                        return Err(Error::ArgumentsDisagree {
-                            problem: format!("metadata field \"{key}\" is both set and removed"),
-                            hint: "Give each field in set_metadata or in remove_metadata, not in both.",
-                        });
-                    }
+            let fields = metadata::check_is_object(set.payload())?;
+            for key in remove.iter().flatten() {
+                if fields.get(key.as_bytes())?.is_some() {
+                    return Err(Error::ArgumentsDisagree {
+                        problem: format!("metadata field \"{key}\" is both set and removed"),
+                        hint: "Give each field in set_metadata or in remove_metadata, not in both.",
+                    });
                 }
             }
         }
@@ -143,6 +141,9 @@ impl<'a> MetadataChange<'a> {
     pub fn apply(&self, old: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
         if self.is_none() {
             return Ok(old.map(<[u8]>::to_vec));
+        }
+        if let Some(old) = old {
+            metadata::check_is_object(old)?;
         }
         let merged = self.merge.apply(old);
         merged.as_deref().map_or(Ok(()), metadata::check_jsonb)?;

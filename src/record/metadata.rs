@@ -4,20 +4,13 @@
 //! compression. That is what the row carries and what a filter reads; for metadata of a few fields it differs little from the text.
 #![forbid(unsafe_code)]
 
-use super::jsonb::{self, Value};
+use super::jsonb::{self, Object, Value};
 use super::rules::MAX_METADATA_BYTES;
 use crate::error::Error;
 
 /// Checks metadata as stored.
 pub fn check_jsonb(bytes: &[u8]) -> Result<(), Error> {
-    let object = match jsonb::parse(bytes)? {
-        Value::Object(object) => object,
-        other => {
-            return Err(Error::MetadataNotObject {
-                found: other.kind(),
-            });
-        }
-    };
+    let object = check_is_object(bytes)?;
     if bytes.len() > MAX_METADATA_BYTES {
         return Err(Error::MetadataTooLarge {
             actual: bytes.len(),
@@ -34,6 +27,16 @@ pub fn check_jsonb(bytes: &[u8]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Checks only that metadata is an object, which it answers.
+pub fn check_is_object(bytes: &[u8]) -> Result<Object<'_>, Error> {
+    match jsonb::parse(bytes)? {
+        Value::Object(object) => Ok(object),
+        other => Err(Error::MetadataNotObject {
+            found: other.kind(),
+        }),
+    }
 }
 
 fn problem(key: &[u8], value: Value<'_>) -> Result<Option<&'static str>, Error> {

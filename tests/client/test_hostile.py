@@ -85,9 +85,16 @@ FUNCTIONS = [
                        ("filter", "jsonb", JSON), ("include_values", "boolean", BOOLEANS), ("include_metadata", "boolean", BOOLEANS), ("id", "text", ID)], 2),
     ("pc_fetch", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("ids", "text[]", TEXT_ARRAYS)], 3),
     ("pc_list", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("prefix", "text", STRINGS), ("limit", "bigint", LIMITS), ("pagination_token", "text", STRINGS)], 2),
-    ("pc_update", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("id", "text", ID), ("vector", "vector", VECTORS), ("set_metadata", "jsonb", JSON)], 3),
-    ("pc_delete", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("ids", "text[]", TEXT_ARRAYS), ("delete_all", "boolean", BOOLEANS)], 2),
+    ("pc_update", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("id", "text", ID), ("vector", "vector", VECTORS), ("set_metadata", "jsonb", JSON),
+                   ("filter", "jsonb", JSON), ("remove_metadata", "text[]", TEXT_ARRAYS), ("dry_run", "boolean", BOOLEANS)], 2),
+    ("pc_delete", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("ids", "text[]", TEXT_ARRAYS), ("delete_all", "boolean", BOOLEANS),
+                   ("filter", "jsonb", JSON)], 2),
     ("pc_matches", [("metadata", "jsonb", JSON), ("filter", "jsonb", JSON)], 2),
+    ("pc_merge_metadata", [("metadata", "jsonb", JSON), ("set_metadata", "jsonb", JSON), ("remove_metadata", "text[]", TEXT_ARRAYS)], 1),
+    ("pc_count", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("filter", "jsonb", JSON)], 2),
+    ("pc_fetch_by_metadata", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("filter", "jsonb", JSON), ("limit", "bigint", LIMITS),
+                              ("pagination_token", "text", STRINGS)], 3),
+    ("pc_facets", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("field", "text", STRINGS), ("filter", "jsonb", JSON), ("limit", "bigint", LIMITS)], 3),
 ]  # fmt: skip
 
 # Everything the functions keep, in one value.
@@ -210,6 +217,7 @@ CREATE FUNCTION impostors.starts_with(text, text) RETURNS boolean LANGUAGE sql I
 CREATE FUNCTION impostors.starts_with(conifer.record_id, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';
 CREATE FUNCTION impostors.current_schema() RETURNS name LANGUAGE sql AS 'SELECT ''nowhere''::name';
 CREATE FUNCTION impostors.pc_matches(jsonb, jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';
+CREATE FUNCTION impostors.pc_merge_metadata(jsonb, jsonb, text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT ''{{}}''::jsonb';
 CREATE FUNCTION impostors.format(text, variadic text[]) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''SELECT 1/0''';
 CREATE AGGREGATE impostors.count(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = 1000);
 CREATE DOMAIN impostors.text AS pg_catalog.text CHECK (VALUE = 'x');
@@ -251,6 +259,14 @@ LIFE = [
     "SELECT {ours}.pc_update('{0}', 't', 'B', vector => '[5,5]'::{ours}.vector, set_metadata => '{{\"h\": 1}}'::pg_catalog.jsonb)",
     "SELECT id, metadata FROM {ours}.pc_fetch('{0}', 't', ARRAY['B']::pg_catalog.text[])",
     "SELECT {ours}.pc_delete('{0}', 't', ARRAY['A','none']::pg_catalog.text[])",
+    "SELECT {ours}.pc_count('{0}', 't'), {ours}.pc_count('{0}', 't', '{{\"h\": {{\"$in\": [1, 2]}}}}'::pg_catalog.jsonb)",
+    "SELECT id, metadata, next_token FROM {ours}.pc_fetch_by_metadata('{0}', 't', '{{}}'::pg_catalog.jsonb, 1)",
+    "SELECT id, metadata, next_token FROM {ours}.pc_fetch_by_metadata('{0}', 't', '{{}}'::pg_catalog.jsonb, pagination_token => 'QQ')",
+    "SELECT * FROM {ours}.pc_facets('{0}', 't', 'h', '{{\"h\": {{\"$in\": [1, 2]}}}}'::pg_catalog.jsonb)",
+    "SELECT {ours}.pc_update('{0}', 't', filter => '{{\"h\": {{\"$in\": [1, 2]}}}}'::pg_catalog.jsonb, dry_run => true)",
+    "SELECT {ours}.pc_update('{0}', 't', filter => '{{\"h\": {{\"$in\": [1, 2]}}}}'::pg_catalog.jsonb, set_metadata => '{{\"i\": 1}}'::pg_catalog.jsonb, remove_metadata => ARRAY['h']::pg_catalog.text[])",
+    "SELECT id, metadata FROM {ours}.pc_fetch('{0}', 't', ARRAY['A','B','C']::pg_catalog.text[])",
+    "SELECT {ours}.pc_delete('{0}', 't', filter => '{{\"i\": 1}}'::pg_catalog.jsonb)",
     "SELECT name, record_count FROM {ours}.pc_list_namespaces('{0}')",
     "SELECT {ours}.pc_describe_index_stats('{0}') #> '{{namespaces,t,record_count}}'",
     "SELECT {ours}.pc_delete('{0}', 'u', delete_all => true)",
@@ -293,7 +309,7 @@ def test_search_path(database, session, metric, way):
         session.execute("SET ROLE conifer_hostile")  # row security does not bind superusers
         session.execute("SET search_path = public")
         honest = live(session, "plain", metric, way)
-        assert honest[3] != [] and honest[6] != [] and honest[12] == [(1,)]
+        assert honest[3] != [] and honest[6] != [] and honest[12] == [(1,)] and honest[18] == [(1,)]
         for path in ["impostors, pg_catalog, public", f"impostors, {OURS}, pg_catalog", "impostors"]:
             session.execute(f"SET search_path = {path}")
             assert live(session, "plain", metric, way) == honest, path

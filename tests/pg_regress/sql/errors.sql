@@ -194,6 +194,88 @@ SELECT pc_query('errors', 't', '[1,2]', filter => '{"x": ["y"]}');
 SELECT pc_matches('{}', NULL);
 \echo :LAST_ERROR_SQLSTATE
 
+-- filters
+SELECT pc_matches('{}', '{"x": {"$gt": 1, "$like": "y"}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_matches(NULL, '7');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_merge_metadata('{"a": 1}', '{"a": null}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_merge_metadata('{"a": 1}', '{"a": 2}', ARRAY['b', 'a']);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_merge_metadata('{"a": 1}', remove_metadata => ARRAY['a', NULL]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_merge_metadata('[1]', '{"a": 2}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_merge_metadata('7', remove_metadata => ARRAY['a']);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_count('none', 't');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_count(NULL, 't');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_count('errors', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_count('errors', 't', '{"x": {"$in": 1}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_count('errors', 'none', '{"x": {"$exists": 1}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch_by_metadata('errors', 't', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch_by_metadata('errors', 't', '{"$and": []}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch_by_metadata('errors', 't', '{}', "limit" => 0);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch_by_metadata('errors', 't', '{}', "limit" => 10001);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_fetch_by_metadata('errors', 't', '{}', pagination_token => '!');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_facets('errors', 't', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_facets('errors', 't', 'x', '{"$not": []}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_facets('errors', 't', 'x', "limit" => -1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_facets('errors', 't', 'x', "limit" => 10001);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', filter => '{}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 'none', filter => '{}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', filter => '{"x": {"$ne": null}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', ARRAY['A'], filter => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_delete('errors', 't', delete_all => true, filter => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{}', set_metadata => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{}', dry_run => true);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{"x": {"y": 1}}', set_metadata => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{"x": 1}', vector => '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{"x": 1}', set_metadata => '{"x": [1]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', filter => '{"x": 1}', set_metadata => '{"x": 1}', remove_metadata => ARRAY['x']);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', 'A', filter => '{"x": 1}', set_metadata => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', set_metadata => '{"x": 1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', dry_run => true);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', 'A', set_metadata => '{"x": 1}', dry_run => true);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_update('errors', 't', 'A', remove_metadata => ARRAY[NULL]);
+\echo :LAST_ERROR_SQLSTATE
+
 -- the rest of indexes
 SELECT pc_create_index(NULL, 2);
 \echo :LAST_ERROR_SQLSTATE
