@@ -7,6 +7,7 @@ use super::state::IndexState;
 use super::vacuum::{CENTRE_SAMPLE, Mean};
 use crate::kmeans::{Kmeans, Points};
 use crate::layout::PAGE;
+use crate::layout::centroid::LARGEST_ELEMENT;
 use crate::quantizer::Centre;
 use std::sync::Arc;
 
@@ -183,6 +184,3 @@ impl Plan {
         self.centroids.len()
     }
 }
-
-/// Squared distances of vectors with larger elements overflow, and no lists can be chosen by them.
-const LARGEST_ELEMENT: f32 = 1e15;

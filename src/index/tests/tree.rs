@@ -7,7 +7,7 @@ use crate::index::plan::{Sample, rows_per_list};
 use crate::index::vacuum::{Step, grow_tree, next_step};
 
 impl Model {
-    fn build_tree(&mut self, count: usize) {
+    pub(super) fn build_tree(&mut self, count: usize) {
         self.build_tree_of(count, 2);
     }
 
