@@ -100,14 +100,15 @@ pub struct Sample<'s> {
 }
 
 impl<'s> Sample<'s> {
-    /// No vectors yet.
+    /// No vectors yet; so many are [`wanted`](Limits::sampled).
     #[must_use]
-    pub fn new(state: &'s IndexState) -> Self {
+    pub fn new(state: &'s IndexState, wanted: u64) -> Self {
+        let count = usize::try_from(wanted).unwrap_or(0);
         Self {
             mean: Mean::new(state),
             state,
             rotated: Vec::new(),
-            points: Points::new(state.quantizer.code_bits()),
+            points: Points::with_room(state.quantizer.code_bits(), count),
         }
     }
 

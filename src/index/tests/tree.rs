@@ -14,7 +14,7 @@ impl Model {
     fn build_tree_of(&mut self, count: usize, copies: u32) {
         let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
         let sample: Vec<Vec<f32>> = rows.iter().map(|(_, vector)| vector.clone()).collect();
-        let mut points = Sample::new(&self.state);
+        let mut points = Sample::new(&self.state, count as u64);
         sample.iter().for_each(|vector| points.add(vector));
         let lists = count as u64 / rows_per_list(count as u64, copies);
         let plan = Plan::tree(points, None, (lists, copies), None, &mut || ());
