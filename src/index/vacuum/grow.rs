@@ -25,7 +25,7 @@ pub fn grow_tree(
     let rows = count(pages, state)?.live;
     let (lists, copies) = limits.lists(rows);
     let wanted = limits.sampled(lists, state.quantizer.code_bits());
-    let mut sample = Sample::new(state);
+    let mut sample = Sample::new(state, wanted);
     for tid in some_rows(pages, state, rows, wanted)? {
         pages.pause();
         if let Some(vector) = vector(tid)? {
@@ -93,7 +93,7 @@ pub fn choose_again(
     let wanted = limits.sampled(lists, state.quantizer.code_bits());
     let mut sampled = some_rows(pages, state, state.entries(), wanted)?;
     sampled.sort_unstable();
-    let mut sample = Sample::new(state);
+    let mut sample = Sample::new(state, wanted);
     for tid in sampled {
         pages.pause();
         if let Some(vector) = vector(tid)? {
