@@ -32,6 +32,18 @@ impl Points {
         }
     }
 
+    /// None yet, with room for so many; where that is not to be had at once, it is made as they come.
+    #[must_use]
+    pub fn with_room(dimension: usize, count: usize) -> Self {
+        let mut points = Self::new(dimension);
+        let elements = count.saturating_mul(dimension);
+        // A vector that grows takes twice its room, and three times while it moves.
+        if points.steps.try_reserve_exact(count).is_ok() {
+            let _ = points.elements.try_reserve_exact(elements);
+        }
+        points
+    }
+
     /// Bytes of one.
     #[must_use]
     pub fn bytes(dimension: usize) -> usize {

@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metric",
             "kernel",
             "kmeans",
+            "filter",
             "quantizer",
             "layout",
         ],

@@ -61,8 +61,8 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     let limits = super::limits();
     let plan = if rows >= limits.tree_rows {
         let (lists, copies) = limits.lists(rows);
-        let mut large = Sample::new(&state);
         let wanted = limits.sampled(lists, state.quantizer.code_bits());
+        let mut large = Sample::new(&state, wanted);
         self::sample(build, wanted as usize, &mut |_, vector| large.add(vector))?;
         build.begin_phase(CHOOSING);
         let mut pause = || pages.pause();

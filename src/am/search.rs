@@ -3,6 +3,7 @@
 
 use super::heap_tid;
 use crate::error::Error;
+use crate::filter::Filter;
 use crate::index::learn::estimate_unit;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
@@ -27,6 +28,7 @@ pub fn pays(heap: &Relation, dimension: usize, recall: f64) -> bool {
 pub struct IndexSearch<'p, 'r> {
     search: Search<'p, PgPages<'r>>,
     metric: Metric,
+    pages: &'p PgPages<'r>,
     wave: Vec<Tid>,
 }
 
@@ -43,8 +45,19 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         Ok(Self {
             search: Search::new(pages, state, query, k, effort)?,
             metric,
+            pages,
             wave: Vec::new(),
         })
+    }
+
+    /// The same, but only of rows that a filter may match by the signatures of the index, if it includes the column that the filter is about.
+    #[must_use]
+    pub fn only(mut self, filter: &Filter, column: i16, recall: f64) -> Self {
+        // Signatures are of the first column included.
+        if self.pages.index().included_columns().first() == Some(&column) {
+            self.search = self.search.only(filter.needed(), recall as f32);
+        }
+        self
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

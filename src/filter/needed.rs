@@ -26,6 +26,12 @@ impl Filter {
 }
 
 impl Needed {
+    /// One of these masks.
+    #[cfg(test)]
+    pub fn of_masks(masks: &[u64]) -> Self {
+        Self::of(masks.to_vec())
+    }
+
     fn all() -> Self {
         Self { terms: vec![0] }
     }

@@ -4,6 +4,7 @@
 //! them in some microseconds. The codes tell squared distances about; where it matters the points are asked.
 #![forbid(unsafe_code)]
 
+use crate::error::Error;
 use crate::kernel::{BLOCK_ENTRIES, kernels};
 use crate::layout::centroid;
 use crate::layout::entry::{EntryTid, block_error};
@@ -100,6 +101,13 @@ impl Centroids {
     fn record(&self, number: usize) -> &[u8] {
         let bytes = self.record_bytes();
         &self.records[number * bytes..][..bytes]
+    }
+
+    /// Finds records that were set to be those of points.
+    pub fn check(&self, numbers: &[usize]) -> Result<(), Error> {
+        numbers
+            .iter()
+            .try_for_each(|number| centroid::check(self.record(*number), self.code_bits))
     }
 
     /// Packs the codes of records that were set; their numbers ascend.

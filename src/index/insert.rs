@@ -64,6 +64,7 @@ impl Encoder {
     ) -> &[u8] {
         self.code.resize(state.quantizer.code_bytes(), 0);
         let mut factors = encode(&self.rotated, centre, state.metric, &mut self.code);
+        // Whether it is that very centre is enough to know: to one that is merely equal the factors are shifted by nothing.
         if !std::ptr::eq(centre, &raw const *state.centre) {
             factors = shift(factors, &self.code, centre, &state.centre);
         }

@@ -8,6 +8,7 @@ pub mod centroids;
 mod chain;
 pub mod check;
 pub mod insert;
+mod kept;
 pub mod learn;
 #[cfg(test)]
 mod mem_pages;

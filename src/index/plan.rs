@@ -7,6 +7,7 @@ use super::state::IndexState;
 use super::vacuum::{CENTRE_SAMPLE, Mean};
 use crate::kmeans::{Kmeans, Points};
 use crate::layout::PAGE;
+use crate::layout::centroid::LARGEST_ELEMENT;
 use crate::quantizer::Centre;
 use std::sync::Arc;
 
@@ -99,14 +100,15 @@ pub struct Sample<'s> {
 }
 
 impl<'s> Sample<'s> {
-    /// No vectors yet.
+    /// No vectors yet; so many are [`wanted`](Limits::sampled).
     #[must_use]
-    pub fn new(state: &'s IndexState) -> Self {
+    pub fn new(state: &'s IndexState, wanted: u64) -> Self {
+        let count = usize::try_from(wanted).unwrap_or(0);
         Self {
             mean: Mean::new(state),
             state,
             rotated: Vec::new(),
-            points: Points::new(state.quantizer.code_bits()),
+            points: Points::with_room(state.quantizer.code_bits(), count),
         }
     }
 
@@ -183,6 +185,3 @@ impl Plan {
         self.centroids.len()
     }
 }
-
-/// Squared distances of vectors with larger elements overflow, and no lists can be chosen by them.
-const LARGEST_ELEMENT: f32 = 1e15;

@@ -8,16 +8,23 @@
 //! Of a tree a pass looks at the list that takes new rows, and at those lists whose centroids are not much farther from the query than the
 //! nearest few; a further pass at more of them, until it is all. VACUUM moves entries from the first list to the others, writing them there before it takes them
 //! away here: so the first list is read first.
+//!
+//! Under a filter entries whose signatures tell that their rows do not match are passed over like removed ones. The nearest that match are farther
+//! away than the nearest of all: of so many as may match, k are about as far as k · all / matching are of all, and the lists are chosen for those.
 #![forbid(unsafe_code)]
 
+pub use super::kept::Candidate;
+use super::kept::Kept;
 use super::pages::Pages;
 use super::rank::Ranked;
 use super::state::{IndexState, read_meta};
-use super::topk::{Ordered, TopK};
+use super::topk::Ordered;
+use super::tree::Tree;
 use crate::error::Error;
+use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::corrupted;
-use crate::layout::entry::{Entries, EntryTid, read_row};
+use crate::layout::entry::{Entries, EntryTid};
 use crate::layout::meta::ListHead;
 use crate::quantizer::QueryCode;
 use std::collections::HashSet;
@@ -58,19 +65,6 @@ impl Effort {
     }
 }
 
-/// An entry that may be among the nearest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// What its key is hardly below.
-    pub lower: f32,
-    /// What its key is about.
-    pub estimate: f32,
-    /// Its row version.
-    pub tid: EntryTid,
-    /// The [`Effort::gap`] with which its list is looked at; less than any if that is the list that takes new rows.
-    pub gap: f32,
-}
-
 /// The first wave has this many entries beyond k, and later ones grow by half: enough to keep several reads in flight, few
 /// enough that the bar, which each wave lowers, spares most of the rest.
 const FIRST_WAVE_EXTRA: usize = 6;
@@ -83,6 +77,8 @@ const MORE_LISTS: usize = 4;
 /// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
 /// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
 const LEAST_UPPER: f32 = 2.0;
+/// Under a filter lists are chosen as for so many times as many rows: those that match may lie together, and their share is guessed.
+const WIDER_FILTERED: f64 = 2.0;
 /// No goal asks for less, and something must be there to be widened.
 const LEAST_EPSILON: f32 = 0.05;
 
@@ -94,6 +90,8 @@ pub struct Search<'p, P: Pages> {
     code: QueryCode,
     rotated: Vec<f32>,
     effort: Effort,
+    /// What signatures must hold, and the recall goal.
+    only: Option<(Needed, f32)>,
     /// How many upper bounds the pass keeps.
     quota: usize,
     /// How many lists of the tree the next pass looks at; none chosen yet.
@@ -139,6 +137,7 @@ impl<'p, P: Pages> Search<'p, P> {
             code: QueryCode::default(),
             rotated,
             effort,
+            only: None,
             lists: None,
             all_lists: false,
             middle: f32::NEG_INFINITY,
@@ -156,6 +155,13 @@ impl<'p, P: Pages> Search<'p, P> {
     #[must_use]
     pub fn among(mut self, lists: usize) -> Self {
         self.lists = Some(lists);
+        self
+    }
+
+    /// The same, but only of rows whose signatures hold what is needed; `recall` is the goal that `effort` is for.
+    #[must_use]
+    pub fn only(mut self, needed: Needed, recall: f32) -> Self {
+        self.only = (!needed.is_all()).then_some((needed, recall));
         self
     }
 
@@ -218,6 +224,7 @@ impl<'p, P: Pages> Search<'p, P> {
             let entries = self.state.meta.copies.max(1) as usize;
             let widen = (LEAST_UPPER / epsilon).max(1.0);
             let mut kept = Kept::new(self.quota.saturating_mul(entries), bar, widen);
+            kept.needed = self.only.as_ref().map(|(needed, _)| needed.clone());
             if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
                 self.stats.passes += 1;
                 self.keep(kept);
@@ -253,16 +260,49 @@ impl<'p, P: Pages> Search<'p, P> {
             Some(_) => Ranked::all(&tree, &self.code, self.state.metric),
         };
         let (gap, quota) = (self.effort.gap, self.quota);
+        let is_first = self.lists.is_none();
         let first = || ranked.first_lists(&tree, gap, quota);
-        let lists = self.lists.unwrap_or_else(first).min(ranked.len());
+        let mut lists = self.lists.unwrap_or_else(first).min(ranked.len());
+        if !self.scan_lists(&tree, kept, ranked.nearest(lists))? {
+            return Ok(false);
+        }
+        // More of them tell better how many rows may match.
+        while is_first
+            && let Some(gap) = self.gap_of_matching(kept)
+            && let wider = ranked.first_lists(&tree, gap, quota)
+            && wider > lists
+        {
+            let more = &ranked.nearest(wider)[lists..];
+            lists = wider;
+            if !self.scan_lists(&tree, kept, more)? {
+                return Ok(false);
+            }
+        }
+        let middle = ranked.nearest(lists).get(lists / 2);
+        self.middle = middle.map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
         self.all_lists = lists == ranked.len();
         self.lists = Some(lists);
         self.stats.lists = lists as u64;
+        Ok(true)
+    }
+
+    /// Within which gap the lists are of the k nearest rows that may match, by the share of entries looked at that may; None without a filter.
+    fn gap_of_matching(&self, kept: &Kept) -> Option<f32> {
+        let (_, recall) = self.only.as_ref()?;
+        let share = (kept.looked_at + 1) as f64 / (kept.may_match + 1) as f64;
+        let k = self.quota as f64 * share * WIDER_FILTERED;
+        let k = k.min(self.state.rows() as f64);
+        Some(self.state.effort(k as usize, *recall).gap)
+    }
+
+    /// These lists' codes. False if one was given up meanwhile.
+    fn scan_lists(
+        &mut self,
+        tree: &Tree,
+        kept: &mut Kept,
+        chosen: &[(f32, usize)],
+    ) -> Result<bool, Error> {
         let mut centroid = Vec::new();
-        let chosen = ranked.nearest(lists);
-        self.middle = chosen
-            .get(lists / 2)
-            .map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
         for (number, &(gap, slot)) in chosen.iter().enumerate() {
             if let Some((_, next)) = chosen.get(number + 1) {
                 self.pages.prefetch(tree.slots[*next].head.first);
@@ -326,91 +366,6 @@ impl<'p, P: Pages> Search<'p, P> {
         if !self.given.is_empty() {
             let given: HashSet<EntryTid> = self.given.iter().copied().collect();
             self.candidates.retain(|found| !given.contains(&found.tid));
-        }
-    }
-}
-
-/// What one pass keeps.
-struct Kept {
-    candidates: Vec<Candidate>,
-    /// The smallest upper bounds, as many as are asked for; none where a bar is known.
-    uppers: Option<TopK<Ordered>>,
-    /// Entries with a lower bound above are not kept.
-    threshold: f32,
-    /// How many times as far as the lower bound the upper one is from the estimate.
-    widen: f32,
-    /// Of the list that is looked at.
-    gap: f32,
-}
-
-impl Kept {
-    fn new(quota: usize, bar: Option<f32>, widen: f32) -> Self {
-        Self {
-            candidates: Vec::new(),
-            // Room is made by need: a caller may ask for more than there are.
-            uppers: bar.is_none().then(|| TopK::growing(quota)),
-            threshold: bar.unwrap_or(f32::INFINITY),
-            widen,
-            gap: f32::NEG_INFINITY,
-        }
-    }
-
-    fn scan(
-        &mut self,
-        state: &IndexState,
-        kernels: &Kernels,
-        code: &QueryCode,
-        entries: &Entries<'_>,
-    ) -> Result<(), Error> {
-        let geometry = state.geometry;
-        let query = code.block();
-        let slack = query.slack;
-        let mut estimates = [0.0; BLOCK_ENTRIES];
-        for block in entries.blocks() {
-            let mut lanes = (kernels.scan_block)(block, &query, self.threshold, &mut estimates);
-            while lanes != 0 {
-                let lane = lanes.trailing_zeros() as usize;
-                lanes &= lanes - 1;
-                let tid = geometry.block_tid(block, lane);
-                let spread = slack * geometry.block_error(block, lane);
-                self.offer(tid, estimates[lane], spread);
-            }
-        }
-        for row in entries.rows() {
-            let row = read_row(row)?;
-            let bound = code.row(kernels, row.code, row.factors);
-            let spread = slack * row.factors.error;
-            self.offer(EntryTid::from_bytes(&row.tid), bound.estimate, spread);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn offer(&mut self, tid: EntryTid, estimate: f32, spread: f32) {
-        let lower = estimate - spread;
-        // Not `lower > threshold`: what overflowed to NaN is looked at.
-        if !tid.is_live() || lower > self.threshold {
-            return;
-        }
-        let lower = if lower.is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            lower
-        };
-        self.candidates.push(Candidate {
-            lower,
-            estimate,
-            tid,
-            gap: self.gap,
-        });
-        if let Some(uppers) = &mut self.uppers {
-            let upper = estimate + spread * self.widen;
-            let upper = if upper.is_nan() { f32::INFINITY } else { upper };
-            if uppers.push(Ordered(upper))
-                && let Some(worst) = uppers.worst()
-            {
-                self.threshold = worst.0;
-            }
         }
     }
 }

@@ -74,28 +74,30 @@ impl IndexState {
     }
 
     fn refresh_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
-        if self.meta.directory == NO_BLOCK {
-            self.tree = None;
-            return Ok(());
-        }
-        loop {
+        while self.meta.directory != NO_BLOCK {
             // Taken out, so that after an error nothing half read is left.
             let mut tree = self.tree.take().unwrap_or_else(|| {
                 let code_bits = self.quantizer.code_bits();
                 Arc::new(Tree::unknown(code_bits))
             });
-            let read = Arc::make_mut(&mut tree).refresh(pages, &self.meta);
-            let Err(error) = read else {
-                self.tree = Some(tree);
-                return Ok(());
-            };
-            // VACUUM may have given the tree up for another one meanwhile.
-            let generation = self.meta.tree_generation;
-            self.read_meta(pages)?;
-            if self.meta.tree_generation == generation {
-                return Err(error);
+            let version = self.meta.version;
+            match Arc::make_mut(&mut tree).refresh(pages, &self.meta) {
+                Ok(()) => {
+                    self.tree = Some(tree);
+                    return Ok(());
+                }
+                // VACUUM may have given up its pages, or have used a slot for another list, while they were read.
+                Err(error @ Error::Corrupted { .. }) => {
+                    self.read_meta(pages)?;
+                    if self.meta.version == version {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
+        self.tree = None;
+        Ok(())
     }
 
     /// Rows, as last counted or appended.

@@ -12,7 +12,7 @@ use super::state::IndexState;
 use crate::error::Error;
 use crate::layout::directory::{self, Slot};
 use crate::layout::meta::{ListHead, Meta};
-use crate::layout::page::{Kind, init, special};
+use crate::layout::page::{Kind, Special, init, special};
 use crate::layout::{NO_BLOCK, PAGE, centre, corrupted};
 
 /// The lists of a tree.
@@ -45,7 +45,8 @@ impl Tree {
         }
     }
 
-    /// Reads what has changed of the tree that the meta page tells of.
+    /// Reads what has changed of the tree that the meta page tells of. What is not as it should be may be damaged or, if the meta page has
+    /// another version by now, changed while it was read.
     pub fn refresh(&mut self, pages: &impl Pages, meta: &Meta) -> Result<(), Error> {
         if self.generation != meta.tree_generation {
             *self = Self::unknown(self.centroids.code_bits());
@@ -87,30 +88,31 @@ impl Tree {
             .collect();
         places.sort_unstable();
         places.dedup();
-        let is_of_tree = |page: &[u8]| -> Result<u32, Error> {
-            let head = special(page)?;
-            if !head.is_of(0, meta.tree_generation) {
-                return Err(corrupted("page in the centroids that is not of them"));
-            }
-            Ok(head.next)
-        };
         // Pages that were added follow the last one known.
+        let generation = meta.tree_generation;
         let mut next = meta.centroids;
         if let Some(&last) = self.pages.last() {
-            next = is_of_tree(&pages.read(last)?)?;
+            next = centroids_page(&pages.read(last)?, generation)?.next;
         }
-        while next != NO_BLOCK {
-            pages.pause();
-            self.pages.push(next);
-            next = is_of_tree(&pages.read(next)?)?;
+        let known = &mut self.pages;
+        let mut note = |block, _: &[u8]| {
+            known.push(block);
+            Ok(())
+        };
+        if next != NO_BLOCK && !pages.walk(next, 0, generation, &mut note)? {
+            return Err(not_of_them());
         }
         for place in places {
             pages.pause();
             let block = self.pages.get(place).copied();
             let block = block.ok_or_else(|| corrupted("slot without a centroid"))?;
             let page = pages.read(block)?;
-            is_of_tree(&page)?;
-            self.centroids.set(place * per_page, centre::read(&page)?);
+            centroids_page(&page, generation)?;
+            let bytes = centre::read(&page)?;
+            if bytes.len() < per_page && place + 1 < self.pages.len() {
+                return Err(corrupted("page in the centroids that is not full"));
+            }
+            self.centroids.set(place * per_page, bytes);
         }
         // The pages of unused slots are not read.
         if changed
@@ -119,6 +121,7 @@ impl Tree {
         {
             return Err(corrupted("fewer centroids than slots"));
         }
+        self.centroids.check(changed)?;
         self.centroids.pack(changed);
         Ok(())
     }
@@ -230,6 +233,20 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// What a page of the centroids says of itself.
+fn centroids_page(page: &[u8], generation: u32) -> Result<Special, Error> {
+    let head = special(page)?;
+    if head.is_of(0, generation) {
+        Ok(head)
+    } else {
+        Err(not_of_them())
+    }
+}
+
+fn not_of_them() -> Error {
+    corrupted("page in the centroids that is not of them")
 }
 
 /// The slot of a list just written.

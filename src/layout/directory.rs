@@ -49,7 +49,10 @@ pub fn read(page: &[u8], slots: &mut Vec<Slot>) -> Result<(), Error> {
     let start = area(Kind::Directory).start;
     let bytes = &page[start..start + count * size_of::<Slot>()];
     let read = |bytes| Slot::read_from_bytes(bytes).ok();
-    slots.extend(bytes.chunks_exact(size_of::<Slot>()).filter_map(read));
+    for slot in bytes.chunks_exact(size_of::<Slot>()).filter_map(read) {
+        slot.head.check()?;
+        slots.push(slot);
+    }
     Ok(())
 }
 

@@ -162,6 +162,19 @@ impl Geometry {
         block_error(block, lane)
     }
 
+    /// The filter signatures of a packed block.
+    #[must_use]
+    #[inline]
+    pub fn block_signatures(self, block: &[u8]) -> [u64; BLOCK_ENTRIES] {
+        let start = self.block_tid_at(BLOCK_ENTRIES);
+        let (signatures, _) = block[start..].as_chunks();
+        let mut read = [0; BLOCK_ENTRIES];
+        for (signature, bytes) in read.iter_mut().zip(signatures) {
+            *signature = u64::from_ne_bytes(*bytes);
+        }
+        read
+    }
+
     #[inline]
     fn block_tid_at(self, lane: usize) -> usize {
         (FACTORS + self.code_bits / 8) * BLOCK_ENTRIES + lane * TID_BYTES

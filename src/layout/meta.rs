@@ -16,6 +16,9 @@ pub const GOALS: [f32; 8] = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999];
 /// Numbers of nearest rows for which recall is learned.
 pub const NEIGHBOURS: [usize; 2] = [10, 100];
 
+/// No index has so many entries: its file has at most 2³² pages of less than 2⁸ entries.
+const MOST_ENTRIES: u64 = 1 << 40;
+
 /// Where a list is and what it is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -34,6 +37,20 @@ pub struct ListHead {
     pub dead: u64,
     /// Entries its centre is the mean of; 0 if it is the origin.
     pub centred: u64,
+}
+
+impl ListHead {
+    /// Counts that can be, and whose sums do not overflow; else an error.
+    pub fn check(&self) -> Result<(), Error> {
+        let counts = [self.entries, self.dead, self.centred];
+        if counts.iter().any(|count| *count > MOST_ENTRIES) {
+            return Err(corrupted(format!(
+                "list of {} entries and {} removed ones, {} when it was made",
+                self.entries, self.dead, self.centred
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// The meta body.
@@ -126,6 +143,7 @@ impl Meta {
             return Err(corrupted(format!("index of {dimension} dimensions")));
         }
         meta.metric()?;
+        meta.list.check()?;
         let in_tree = meta.directory != NO_BLOCK;
         if meta.copies > 2 || in_tree != (meta.copies > 0) {
             return Err(corrupted(format!(
@@ -188,6 +206,7 @@ mod tests {
         for (at, byte) in [
             (HEADER + 8, 0),
             (HEADER + 12, 9),
+            (HEADER + 24 + 16 + 5, 2),
             (super::super::PAGE - 6, 2),
         ] {
             let mut page = meta.new_page();

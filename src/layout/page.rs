@@ -67,7 +67,7 @@ pub struct Special {
     pub generation: u32,
     /// Packed blocks of 32 entries at the area's start.
     pub blocks: u16,
-    /// Entries in row form behind them; of a centre page, elements.
+    /// Entries in row form behind them; of a centre page, bytes; of a directory page, slots.
     pub rows: u16,
     /// Removed entries among both.
     pub dead: u16,

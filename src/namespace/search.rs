@@ -16,7 +16,7 @@ use crate::metric::Bar;
 use crate::pg::access::Privilege;
 use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{self, Snapshot, Tid};
-use crate::pg::leaf::RecordReader;
+use crate::pg::leaf::{METADATA, RecordReader};
 use crate::pg::relation::{LockMode, Relation};
 use crate::record::jsonb;
 use crate::storage::PgPages;
@@ -92,7 +92,11 @@ fn by_index(
 ) -> Result<(), Error> {
     let pages = PgPages::new(vectors);
     let query = best.query;
-    let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, guc::recall())?;
+    let recall = guc::recall();
+    let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, recall)?;
+    if let Some(filter) = query.filter {
+        search = search.only(filter, METADATA, recall);
+    }
     let mut rows = Fetcher::new(&leaf.relation, snapshot);
     loop {
         let wave = search.next(best.bar())?;

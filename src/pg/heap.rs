@@ -87,7 +87,7 @@ pub fn scan(
 ) -> Result<(), Error> {
     let serializable = begin_read(relation, snapshot);
     let blocks = relation.blocks();
-    let mut source = PageSource::new(relation, blocks);
+    let mut source = PageSource::in_bulk(relation, blocks);
     let mut offsets = [0u16; MAX_TUPLES];
     let mut pin = (blocks > 0).then(|| source.read(0));
     let mut block = 0;
@@ -160,7 +160,7 @@ fn count_blocks(
     blocks: impl Iterator<Item = u32>,
 ) -> u64 {
     let serializable = begin_read(relation, snapshot);
-    let mut source = PageSource::new(relation, relation.blocks());
+    let mut source = PageSource::in_bulk(relation, relation.blocks());
     let mut offsets = [0u16; MAX_TUPLES];
     let mut rows = 0;
     for block in blocks {

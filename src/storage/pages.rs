@@ -27,6 +27,11 @@ pub struct PgPages<'r> {
 }
 
 impl<'r> PgPages<'r> {
+    /// The index they are of.
+    pub fn index(&self) -> &'r Relation {
+        self.index
+    }
+
     /// For a query, an insert or a build.
     pub fn new(index: &'r Relation) -> Self {
         Self {

@@ -5,6 +5,7 @@ The real vectors are the sample of tests/data: 4,000 descriptions of packages an
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from pathlib import Path
@@ -220,3 +221,91 @@ def test_serializable_searches_see_conflicts(database, sample):
             two.commit()
     with connect(database) as connection:
         connection.execute("DROP TABLE serial")
+
+
+#: Equality on a string, one of a list's, two at once, a number's range, what is not, and what is nowhere.
+FILTERS = [
+    ('{"letter": "l7"}', lambda n: n % 40 == 7),
+    ('{"tags": {"$in": ["t3", "t9"]}}', lambda n: n % 25 in (3, 9)),
+    ('{"$or": [{"tags": "t1", "half": true}, {"letter": "l2"}]}', lambda n: n % 25 == 1 and n % 2 == 0 or n % 40 == 2),
+    ('{"n": {"$lt": 300}}', lambda n: n < 300),
+    ('{"letter": {"$ne": "l7"}}', lambda n: n % 40 != 7),
+    ('{"letter": "nowhere"}', lambda n: False),
+]
+
+
+@pytest.mark.parametrize("wanted_form", FORMS)
+def test_filtered_queries_find_what_matches(database, sample, wanted_form):
+    """Exactly k rows of those that match, the nearest of them, by pc_query; before and after VACUUM."""
+    base, queries = sample
+    queries = queries[:30]
+    unit = base / np.linalg.norm(base, axis=1, keepdims=True)
+    metadata = [
+        {"letter": f"l{n % 40}", "tags": [f"t{n % 25}", "all"], "half": n % 2 == 0, "n": n} for n in range(len(base))
+    ]
+    with connect(database) as connection:
+        connection.execute(f"SET search_path = {OURS}, public")
+        connection.execute(f"SET conifer.tree_rows = {FORMS[wanted_form]}")
+        connection.execute("SELECT pc_create_index('filtered', 384)")
+        try:
+            for first in range(0, len(base), 1000):
+                records = [
+                    {"id": str(n), "values": base[n].tolist(), "metadata": metadata[n]}
+                    for n in range(first, min(first + 1000, len(base)))
+                ]
+                connection.execute("SELECT pc_upsert('filtered', 't', %s::jsonb)", [json.dumps(records)])
+            leaf = connection.execute(
+                "SELECT leaf::text FROM conifer.namespaces WHERE namespace = 't' ORDER BY leaf DESC LIMIT 1"
+            ).fetchone()[0]
+            for state in ("grown", "vacuumed"):
+                if state == "vacuumed":
+                    connection.execute(f"VACUUM {leaf}")
+                for filter, matches in FILTERS:
+                    there = np.array([n for n in range(len(base)) if matches(n)], dtype=int)
+                    hits = wanted = 0
+                    for query in queries:
+                        answer = connection.execute(
+                            "SELECT id::int, score FROM pc_query('filtered', 't', %s::vector, 10, filter => %s::jsonb)",
+                            [text(query), filter],
+                        ).fetchall()
+                        near = np.sort(unit[there] @ (query / np.linalg.norm(query)))[::-1][:10]
+                        assert len(answer) == len(near)
+                        assert all(matches(id) for id, _ in answer)
+                        hits += sum(score >= near[-1] - 1e-5 for _, score in answer)
+                        wanted += len(near)
+                    assert hits >= 0.97 * wanted, (state, filter, hits, wanted)
+        finally:
+            connection.execute("SELECT pc_delete_index('filtered')")
+
+
+def test_rows_that_others_have_locked_are_made_up_for(database, sample):
+    """SKIP LOCKED asks for more than k rows: the next come by the index too, each once and in order."""
+    base, queries = sample
+    with connect(database) as connection, connect(database) as other:
+        connection.execute(f"CREATE TABLE locked (id int PRIMARY KEY, v {OURS}.vector(384))")
+        try:
+            fill(connection, "locked", range(len(base)), base)
+            connection.execute(f"CREATE INDEX ON locked USING conifer (v {OURS}.vector_l2_ops)")
+            connection.execute("VACUUM ANALYZE locked")
+            connection.execute("SET conifer.recall = 0.999; SET enable_seqscan = off")
+            query = text(queries[0])
+            ranked = [id for id, _ in sorted(
+                connection.execute(f"SELECT id, v OPERATOR({OURS}.<->) %s::{OURS}.vector FROM locked", [query]).fetchall(),
+                key=lambda row: row[1],
+            )]
+            taken = [id for rank, id in enumerate(ranked[:1300]) if rank != 500]
+            with other.transaction():
+                other.execute("SELECT FROM locked WHERE id = ANY(%s) FOR UPDATE", [taken])
+                statement = (
+                    f"SELECT id FROM locked ORDER BY v OPERATOR({OURS}.<->) %s::{OURS}.vector LIMIT 10 FOR UPDATE SKIP LOCKED"
+                )
+                plan = connection.execute("EXPLAIN " + statement, [query]).fetchall()
+                assert "ConiferTopK" in str(plan)
+                found = [id for (id,) in connection.execute(statement, [query])]
+            free = [ranked[500], *ranked[1300:1309]]
+            assert len(set(found)) == 10
+            assert not set(found) & set(taken)
+            assert len(set(found) & set(free)) >= 9
+            assert found[0] == ranked[500]
+        finally:
+            connection.execute("DROP TABLE locked")

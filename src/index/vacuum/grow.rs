@@ -25,7 +25,7 @@ pub fn grow_tree(
     let rows = count(pages, state)?.live;
     let (lists, copies) = limits.lists(rows);
     let wanted = limits.sampled(lists, state.quantizer.code_bits());
-    let mut sample = Sample::new(state);
+    let mut sample = Sample::new(state, wanted);
     for tid in some_rows(pages, state, rows, wanted)? {
         pages.pause();
         if let Some(vector) = vector(tid)? {
@@ -75,7 +75,7 @@ pub fn has_outgrown(state: &IndexState, limits: Limits) -> bool {
     state.tree.is_some()
         && (rows > chosen + chosen / 2
             || rows < chosen / 4
-            || limits.copies(rows) > state.meta.copies)
+            || rows >= chosen && limits.copies(rows) > state.meta.copies)
 }
 
 /// Chooses a tree's lists anew and writes all its entries to them, aside; then the index has that tree in one step, and the old one's pages
@@ -87,16 +87,16 @@ pub fn choose_again(
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
     let old = tree_of(state)?;
-    let rows = rows_of_lists(pages, state, &old)?;
-    let count = rows.len() as u64;
-    let (lists, copies) = limits.lists(count);
+    let rows = state.rows();
+    let (lists, copies) = limits.lists(rows);
     let lists = lists.max(2);
     let wanted = limits.sampled(lists, state.quantizer.code_bits());
-    let step = count.div_ceil(wanted.max(1)).max(1);
-    let mut sample = Sample::new(state);
-    for (tid, _) in rows.iter().step_by(step as usize) {
+    let mut sampled = some_rows(pages, state, state.entries(), wanted)?;
+    sampled.sort_unstable();
+    let mut sample = Sample::new(state, wanted);
+    for tid in sampled {
         pages.pause();
-        if let Some(vector) = vector(*tid)? {
+        if let Some(vector) = vector(tid)? {
             sample.add(&vector);
         }
     }
@@ -104,7 +104,7 @@ pub fn choose_again(
     let plan = Plan::tree(sample, centre, (lists, copies), None, &mut || pages.pause());
     if plan.lists() < 2 {
         // Vectors that allow no other lists: not to be tried again before there are more of them.
-        update_meta(pages, |meta| meta.chosen = count.max(1))?;
+        update_meta(pages, |meta| meta.chosen = rows + 1)?;
         return Ok(0);
     }
     let lists = plan.lists() as u32;
@@ -114,11 +114,15 @@ pub fn choose_again(
         meta.lists += lists;
     })?;
     let (mut builder, mut gone) = (Builder::aside(pages, state.clone(), plan), Vec::new());
-    for (tid, signature) in rows {
-        pages.pause();
-        match vector(tid)? {
-            Some(vector) => builder.push(&vector, tid, signature)?,
-            None => gone.push((tid, signature)),
+    let room = limits.memory / 4 / size_of::<(EntryTid, u64)>();
+    let parts = (old.entries() as usize / room.max(1) + 1) as u32;
+    for part in 0..parts {
+        for (tid, signature) in rows_of_lists(pages, state, &old, (part, parts))? {
+            pages.pause();
+            match vector(tid)? {
+                Some(vector) => builder.push(&vector, tid, signature)?,
+                None => gone.push((tid, signature)),
+            }
         }
     }
     let new = builder.finish_aside()?;
@@ -148,15 +152,23 @@ pub fn choose_again(
     for first in [state.meta.directory, state.meta.centroids] {
         freed += free_chain(pages, first, 0, generation)?;
     }
-    update_meta(pages, |meta| meta.rewriting = 0)?;
+    state.read_tree(pages)?;
+    // With those that are in no list: or it would seem outgrown at once, and again.
+    let rows = rows.max(state.rows());
+    update_meta(pages, |meta| {
+        meta.rewriting = 0;
+        meta.chosen = rows;
+    })?;
     Ok(freed)
 }
 
-/// The row versions of a tree's lists and their signatures, once each, in the order of their places.
+/// The row versions of a tree's lists and their signatures, once each, in the order of their places: of so many parts of about equal
+/// size the ones of one.
 fn rows_of_lists(
     pages: &impl Pages,
     state: &IndexState,
     tree: &Tree,
+    (part, parts): (u32, u32),
 ) -> Result<Vec<(EntryTid, u64)>, Error> {
     let mut rows = Vec::new();
     for slot in tree.used().map(|at| &tree.slots[at]) {
@@ -167,7 +179,7 @@ fn rows_of_lists(
             {
                 let row = read_row(row)?;
                 let tid = EntryTid::from_bytes(&row.tid);
-                if tid.is_live() {
+                if tid.is_live() && tid.block % parts == part {
                     rows.push((tid, row.signature));
                 }
             }

@@ -13,6 +13,7 @@ use crate::index::tree::{Tree, slot_of, unused_slot};
 use crate::kernel::kernels;
 use crate::kmeans::{Kmeans, Points};
 use crate::layout::META_BLOCK;
+use crate::layout::centroid::LARGEST_ELEMENT;
 use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
@@ -146,7 +147,7 @@ pub fn split(
 }
 
 /// The centroids of a list's halves, by as many of its rows as a list that is just too large has. None if one half would be too small
-/// to stay.
+/// to stay, or the vectors are too large for centroids.
 fn halves(
     pages: &impl Pages,
     state: &IndexState,
@@ -169,6 +170,9 @@ fn halves(
         if let Some(scale) = encoder.rotate(state, &vector)? {
             points.push(encoder.rotated(), scale);
         }
+    }
+    if points.largest() >= LARGEST_ELEMENT {
+        return Ok(None);
     }
     let mut kmeans = Kmeans {
         dimension: bits,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 /// What a removal found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Rows whose entries were removed now, about: of a tree's, half the entries.
+    /// Rows whose entries were removed now, about: of a tree with two entries for each row, half of those in its lists.
     pub removed: u64,
     /// Rows left, likewise.
     pub live: u64,
@@ -31,7 +31,6 @@ pub fn remove_dead(
     state: &mut IndexState,
     is_dead: &mut dyn FnMut(EntryTid) -> bool,
 ) -> Result<Removal, Error> {
-    state.refresh(pages)?;
     state.read_tree(pages)?; // as maintenance does, and for the same reason
     // Of each list by number and generation; pages of others are what a crash left behind.
     let mut counts = HashMap::from([((0, state.list().generation), Count::default())]);
@@ -62,7 +61,7 @@ pub fn remove_dead(
     note(pages, state, &counts)?;
     state.refresh(pages)?;
     Ok(Removal {
-        removed: removed[0] + removed[1] / 2,
+        removed: removed[0] + removed[1] / u64::from(state.meta.copies.max(1)),
         live: state.rows(),
     })
 }

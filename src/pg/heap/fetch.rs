@@ -214,7 +214,7 @@ impl<'r> AnyVersion<'r> {
         let blocks = relation.blocks();
         AnyVersion {
             relation,
-            source: PageSource::new(relation, blocks),
+            source: PageSource::in_bulk(relation, blocks),
             reader: ColumnReader::new(relation, column),
             blocks,
             scratch: Vec::new(),

@@ -69,8 +69,18 @@ thread_local! {
 }
 
 impl<'r> PageSource<'r> {
+    /// Of pages that are looked up: those of an index, and those it names. They stay in shared buffers as long as they are used.
     pub fn new(relation: &'r Relation, blocks: u32) -> PageSource<'r> {
-        let strategy = ReadStrategy::new(blocks);
+        PageSource::with(relation, blocks, ReadStrategy::NONE)
+    }
+
+    /// Of a table that is read as a whole, or in large part: it does not push everything else out of shared buffers. Dropped before the
+    /// memory context it is made in is reset.
+    pub fn in_bulk(relation: &'r Relation, blocks: u32) -> PageSource<'r> {
+        PageSource::with(relation, blocks, ReadStrategy::in_bulk(blocks))
+    }
+
+    fn with(relation: &'r Relation, blocks: u32, strategy: ReadStrategy) -> PageSource<'r> {
         let remembers = blocks <= REMEMBERED_PAGES && strategy.0.is_null();
         let recent = if remembers {
             let mut recent = RECENT
@@ -218,8 +228,11 @@ fn prefetch(start: *const u8, lines: usize) {
 struct ReadStrategy(pg_sys::BufferAccessStrategy);
 
 impl ReadStrategy {
-    fn new(blocks: u32) -> ReadStrategy {
-        // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context.
+    const NONE: ReadStrategy = ReadStrategy(std::ptr::null_mut());
+
+    fn in_bulk(blocks: u32) -> ReadStrategy {
+        // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context, which outlives this by
+        // the promise of who reads in bulk: all do within one call of one function.
         ReadStrategy(unsafe {
             if i64::from(blocks) > i64::from(pg_sys::NBuffers) / 4 {
                 pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
