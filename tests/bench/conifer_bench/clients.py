@@ -19,6 +19,8 @@ from .measure import ThrownAway
 
 #: libpq's number of the format.
 BINARY = 1
+#: psycopg's placeholders, which the steps are written with.
+PLACEHOLDERS = {"%s": PyFormat.AUTO, "%b": PyFormat.BINARY, "%t": PyFormat.TEXT}
 
 
 @dataclasses.dataclass
@@ -171,12 +173,13 @@ class _Prepared:
 
     def _prepare(self, step: Step) -> tuple:
         writer = Transformer(self._connection)
-        values = writer.dump_sequence(step.parameters, [PyFormat.AUTO] * len(step.parameters))
+        formats = [PLACEHOLDERS[found] for found in re.findall("%[sbt%]", step.sql) if found != "%%"]
+        values = writer.dump_sequence(step.parameters, formats)
         types = writer.types or ()
         if (step.sql, types) not in self._names:
             name = f"step{len(self._names)}".encode()
             numbers = itertools.count(1)
-            command = re.sub("%[s%]", lambda found: "%" if found[0] == "%%" else f"${next(numbers)}", step.sql)
+            command = re.sub("%[sbt%]", lambda found: "%" if found[0] == "%%" else f"${next(numbers)}", step.sql)
             result = self._connection.pgconn.prepare(name, command.encode(), types)
             if result.status != ExecStatus.COMMAND_OK:
                 raise psycopg.ProgrammingError(self._connection.pgconn.get_error_message())
