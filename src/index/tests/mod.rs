@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod damage;
+mod lists;
+mod remembered;
 mod tree;
 
 use super::build::Builder;

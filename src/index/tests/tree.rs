@@ -42,7 +42,7 @@ impl Model {
         next_step(&self.pages, &mut self.state, until, self.limits).unwrap()
     }
 
-    fn take(&mut self, step: Step) -> Result<u64, Error> {
+    pub(super) fn take(&mut self, step: Step) -> Result<u64, Error> {
         let rows = &self.rows;
         step.take(&self.pages, &mut self.state, self.limits, &mut |tid| {
             Ok(rows.get(&tid).cloned())
@@ -54,7 +54,7 @@ impl Model {
     }
 
     /// Every row has one or two entries and no entry is without a row.
-    fn check_tree(&mut self) {
+    pub(super) fn check_tree(&mut self) {
         let mut violations = Vec::new();
         let mut found: BTreeMap<EntryTid, usize> = BTreeMap::new();
         check(&self.pages, &mut self.state, &mut violations, &mut |tid| {
@@ -69,7 +69,7 @@ impl Model {
         );
     }
 
-    fn all_are_found(&mut self) {
+    pub(super) fn all_are_found(&mut self) {
         let query = self.vector();
         let truth = self.exact_where(&query, 10, |_| true);
         assert_eq!(self.nearest(&query, 10, 4.0).0, truth);
