@@ -16,9 +16,10 @@ use crate::pg::access::Privilege;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::leaf::{RecordReader, StoredRecord};
+use crate::pg::memory;
 use crate::pg::relation::LockMode;
 use crate::pg::transaction::{self, WriteSnapshot};
-use crate::pg::writer::Outcome;
+use crate::pg::writer::{Outcome, Writer};
 
 /// What reading needs.
 pub const READ: [Privilege; 1] = [Privilege::Select];
@@ -149,70 +150,79 @@ pub fn update(
     condition: &Condition<'_>,
     change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
-    let update = |leaf: &Leaf, snapshot: &WriteSnapshot| {
-        leaf.relation.check_replica_identity(true);
-        let mut writer = write::open_writer(leaf, namespace, snapshot)?;
-        let reader = RecordReader::new(&leaf.relation);
-        let mut new = Buffers::default();
-        let mut updated = 0;
-        each(leaf, snapshot.get(), Some(condition), |tid, _| {
-            let outcome = writer.update(tid, |row| {
-                let stored = reader.read(row)?;
-                if !condition.holds(&stored)? {
-                    return Ok(None);
-                }
-                new.fill(&stored, None, change)?;
-                Ok(Some(new.record()))
-            })?;
-            updated += u64::from(outcome == Outcome::Done);
-            Ok(())
-        })?;
-        writer.finish();
-        Ok(updated)
+    let leaf = match reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)? {
+        Reached::Missing => return Ok(0),
+        Reached::Sql => return sql::update_matching(index, namespace, condition, change),
+        Reached::Direct(leaf) => leaf,
     };
-    match reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)? {
-        Reached::Missing => Ok(0),
-        Reached::Sql => sql::update_matching(index, namespace, condition, change),
-        Reached::Direct(leaf) => write(&leaf, update),
-    }
+    leaf.relation.check_replica_identity(true);
+    let reader = RecordReader::new(&leaf.relation);
+    let mut new = Buffers::default();
+    write_passing(&leaf, namespace, condition, |writer, tid| {
+        writer.update(tid, |row| {
+            let stored = reader.read(row)?;
+            if !condition.holds(&stored)? {
+                return Ok(None);
+            }
+            new.fill(&stored, None, change)?;
+            Ok(Some(new.record()))
+        })
+    })
 }
 
 /// Deletes the records that pass. Answers how many.
 pub fn delete(index: &Index, namespace: &str, condition: &Condition<'_>) -> Result<u64, Error> {
-    let delete = |leaf: &Leaf, snapshot: &WriteSnapshot| {
-        leaf.relation.check_replica_identity(false);
-        let mut writer = write::open_writer(leaf, namespace, snapshot)?;
-        let reader = RecordReader::new(&leaf.relation);
-        let mut deleted = 0;
-        each(leaf, snapshot.get(), Some(condition), |tid, _| {
-            let outcome = writer.delete(tid, |row| condition.holds(&reader.read(row)?))?;
-            deleted += u64::from(outcome == Outcome::Done);
-            Ok(())
-        })?;
-        writer.finish();
-        Ok(deleted)
+    let leaf = match reach(index, namespace, LockMode::RowExclusive, &write::DELETE)? {
+        Reached::Missing => return Ok(0),
+        Reached::Sql => return sql::delete_matching(index, namespace, condition),
+        Reached::Direct(leaf) => leaf,
     };
-    match reach(index, namespace, LockMode::RowExclusive, &write::DELETE)? {
-        Reached::Missing => Ok(0),
-        Reached::Sql => sql::delete_matching(index, namespace, condition),
-        Reached::Direct(leaf) => write(&leaf, delete),
-    }
+    leaf.relation.check_replica_identity(false);
+    let reader = RecordReader::new(&leaf.relation);
+    write_passing(&leaf, namespace, condition, |writer, tid| {
+        writer.delete(tid, |row| condition.holds(&reader.read(row)?))
+    })
 }
 
-/// Writes into a leaf as one command: it sees what came before it and nothing of its own.
-fn write(
+/// Writes the rows that pass as one command, which sees what came before it and nothing of its own. In the order of ids, as batches
+/// by id are written: two writers of the same records wait for each other and do not deadlock. Of more rows than work_mem
+/// has room to remember, as many at a time. Answers how many were written.
+fn write_passing(
     leaf: &Leaf,
-    work: impl FnOnce(&Leaf, &WriteSnapshot) -> Result<u64, Error>,
+    namespace: &str,
+    condition: &Condition<'_>,
+    mut write: impl FnMut(&mut Writer<'_>, Tid) -> Result<Outcome, Error>,
 ) -> Result<u64, Error> {
     let snapshot = WriteSnapshot::push();
-    let written = work(leaf, &snapshot)?;
+    let mut writer = write::open_writer(leaf, namespace, &snapshot)?;
+    let mut written = 0;
+    let mut flush = |rows: &mut Vec<(Box<str>, Tid)>| -> Result<(), Error> {
+        rows.sort_unstable();
+        for (_, tid) in rows.drain(..) {
+            pgrx::check_for_interrupts!();
+            written += u64::from(write(&mut writer, tid)? == Outcome::Done);
+        }
+        Ok(())
+    };
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    each(leaf, snapshot.get(), Some(condition), |tid, stored| {
+        rows.push((Box::from(&*stored.id), tid));
+        bytes += size_of::<(Box<str>, Tid)>() + stored.id.len();
+        if bytes < memory::work_mem() {
+            return Ok(());
+        }
+        bytes = 0;
+        flush(&mut rows)
+    })?;
+    flush(&mut rows)?;
+    writer.finish();
     drop(snapshot);
     transaction::increment_command();
     Ok(written)
 }
 
-/// Shows every record that passes and where it lies. Rows may be written meanwhile: new versions are not seen, and old ones
-/// stay in place, their page being pinned.
+/// Shows every record that passes and where it lies. Rows may be written meanwhile: new versions are not seen, and versions that
+/// the snapshot sees stay where they are.
 fn each(
     leaf: &Leaf,
     snapshot: Snapshot<'_>,

@@ -108,6 +108,17 @@ SELECT pc_delete('films', 't', filter => '{"mine": 2}');
 SELECT pc_count('films', 't', '{"mine": 2}');
 ROLLBACK;
 
+-- more records than work_mem has room to remember
+SELECT pc_create_namespace('films', 'many') ->> 'name' AS name;
+INSERT INTO films SELECT 'many', 'r' || n, '[1,2]', jsonb_build_object('n', n) FROM generate_series(1, 6000) AS n;
+SET work_mem = '64kB';
+SELECT pc_update('films', 'many', filter => '{"n": {"$gt": 1000}}', set_metadata => '{"seen": true}');
+SELECT pc_count('films', 'many', '{"seen": true}'), pc_count('films', 'many', '{"n": {"$lte": 1000}, "seen": {"$exists": false}}') AS others;
+SELECT pc_delete('films', 'many', filter => '{"seen": true}');
+SELECT pc_count('films', 'many') AS left, pc_count('films', 'many', '{"n": {"$lte": 1000}}') AS others;
+RESET work_mem;
+SELECT pc_delete_namespace('films', 'many');
+
 -- a trigger takes effect: the same by statements on the root
 CREATE FUNCTION keep_b() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id = 'B' THEN RETURN NULL; END IF; RETURN COALESCE(NEW, OLD); END $$;
 CREATE TRIGGER keep_b BEFORE UPDATE OR DELETE ON films FOR EACH ROW EXECUTE FUNCTION keep_b();
