@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 /// A tree, what a process remembers of it, and the slot that another list is in by now.
 fn reused(metric: Metric) -> (Model, IndexState, usize) {
-    let mut model = Model::new(64, metric);
+    // Of so many bits that the centroids lie on two pages: of one page all would be read whenever any is.
+    let mut model = Model::new(320, metric);
     model.build_tree(3000);
     let remembered = model.state.clone();
     let slot = 4;
