@@ -59,7 +59,7 @@ pub fn write(rounded: &[f32], step: f32, row: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Finds a record as long as [`bytes`] tells to be one that [`write`] makes, as far as numbers can tell: a step that no sum of squares
+/// Finds a record as long as [`bytes`] tells to be one that [`write()`] makes, as far as numbers can tell: a step that no sum of squares
 /// overflows with, the norm that its elements have, and factors that estimates can be made of.
 pub fn check(record: &[u8], code_bits: usize) -> Result<(), Error> {
     let (step, norm) = (float(record, 0), squared_norm(record));
