@@ -275,7 +275,7 @@ impl TopKScan {
         self.found.lists = stats.lists;
         let mut rows = kept.into_sorted_vec();
         rows.retain(|entry| !self.by_index.contains(&entry.row));
-        Ok((self.by_index.is_empty() || !rows.is_empty()).then_some(rows))
+        Ok((!rows.is_empty()).then_some(rows))
     }
 
     /// The query vector. Not before it is needed: a sort would not have evaluated it either.

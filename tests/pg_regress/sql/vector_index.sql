@@ -75,6 +75,23 @@ SELECT vi_compare('vi_item', '<->', 48, 10, 5, 'id < 40');
 SELECT vi_compare('vi_item', '<->', 48, 10, 5, 'id < 4');
 SELECT vi_compare('vi_item', '<->', 48, 10, 2, 'id < 0');
 
+-- where no row passes, or none has a vector, the index knows none and the table is asked once
+SET statement_timeout = '60s';
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE vi_none (id int, pad text, v vector(3));
+ALTER TABLE vi_none ALTER pad SET STORAGE PLAIN;
+INSERT INTO vi_none SELECT n, repeat('x', 500), NULL FROM generate_series(1, 1000) n;
+CREATE INDEX ON vi_none USING conifer (v vector_l2_ops);
+VACUUM ANALYZE vi_none;
+SELECT vi_explain('SELECT id FROM vi_none ORDER BY v <-> ''[1,2,3]'' LIMIT 5');
+INSERT INTO vi_none SELECT n, repeat('x', 500), '[1,2,3]' FROM generate_series(1, 1000) n;
+SELECT vi_explain('SELECT id FROM vi_none WHERE id < 0 ORDER BY v <-> ''[1,2,3]'' LIMIT 5');
+DROP TABLE vi_none;
+RESET enable_sort;
+RESET enable_seqscan;
+RESET statement_timeout;
+
 -- whoever asks for more than LIMIT promised gets all rows, each once, those of NULL last
 BEGIN;
 DECLARE vi_cursor CURSOR FOR SELECT id FROM vi_item ORDER BY v <-> vi_vector(-3, 48) LIMIT 10;
