@@ -16,7 +16,7 @@ use crate::quantizer::{Centre, QueryCode};
 const PARALLEL_PENALTY: f32 = 1.5;
 /// Both lists of a vector are chosen by distance among so many that are nearest by their codes.
 const AMONG: usize = 32;
-/// While lists are chosen by a sample only the nearest is asked for, and fewer will do.
+/// Where only the nearest is asked for, for rows of one entry and while lists are chosen by a sample, it is looked for among fewer.
 const AMONG_FOR_ONE: usize = 8;
 /// Points assigned between two looks at interrupts: some tens of milliseconds.
 const STEP: usize = 4096;

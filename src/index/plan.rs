@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// From so many rows on an index is a tree, unless told otherwise. With one entry for each row it is as large as a flat index, but for a tenth; at
 /// 62,000 real vectors of 384 dimensions it answers a recall goal of 0.95 in two fifths of a flat index's time and the default of 0.99 in three
-/// quarters of it, at 40,000 in three fifths and nine tenths, at 20,000 in none less.
+/// quarters of it; at 40,000 in a half and nine tenths, at 20,000 in four fifths and a tenth more.
 pub const TREE_ROWS: u64 = 40_000;
 /// From so many times as many rows on each has two entries: at 400,000 real vectors of 256 dimensions that halves the time for a goal of 0.99, but
 /// doubles the room, and at 62,000 it spares a third.

@@ -23,17 +23,8 @@ pub fn grow_tree(
     vector: &mut VectorOf<'_>,
 ) -> Result<bool, Error> {
     let rows = count(pages, state)?.live;
-    let (lists, copies) = limits.lists(rows);
-    let wanted = limits.sampled(lists, state.quantizer.code_bits());
-    let mut sample = Sample::new(state, wanted);
-    for tid in some_rows(pages, state, rows, wanted)? {
-        pages.pause();
-        if let Some(vector) = vector(tid)? {
-            sample.add(&vector);
-        }
-    }
-    let centre = Some(Arc::clone(&state.centre));
-    let plan = Plan::tree(sample, centre, (lists, copies), None, &mut || pages.pause());
+    let copies = limits.copies(rows);
+    let plan = plan(pages, state, (rows, rows), limits, vector)?;
     if plan.lists() < 2 {
         return Ok(false);
     }
@@ -68,6 +59,34 @@ pub fn grow_tree(
     Ok(true)
 }
 
+/// Lists for so many rows, of so many entries, chosen by some of them.
+fn plan(
+    pages: &impl Pages,
+    state: &IndexState,
+    (rows, entries): (u64, u64),
+    limits: Limits,
+    vector: &mut VectorOf<'_>,
+) -> Result<Plan, Error> {
+    let (lists, copies) = limits.lists(rows);
+    let lists = lists.max(2);
+    let wanted = limits.sampled(lists, state.quantizer.code_bits());
+    let mut sampled = some_rows(pages, state, entries, wanted)?;
+    // As they lie in the table.
+    sampled.sort_unstable();
+    let mut sample = Sample::new(state, wanted);
+    for tid in sampled {
+        pages.pause();
+        if let Some(vector) = vector(tid)? {
+            sample.add(&vector);
+        }
+    }
+    let centre = Some(Arc::clone(&state.centre));
+    let shape = (lists, copies);
+    Ok(Plan::tree(sample, centre, shape, None, &mut || {
+        pages.pause()
+    }))
+}
+
 /// Whether a tree's lists are to be chosen anew: it has outgrown them, or they it, or its rows are to have another entry each. In between
 /// lists are split and merged one by one; after a growth by much more that makes searches look at twice as many entries for the same recall.
 pub fn has_outgrown(state: &IndexState, limits: Limits) -> bool {
@@ -88,20 +107,7 @@ pub fn choose_again(
 ) -> Result<u64, Error> {
     let old = tree_of(state)?;
     let rows = state.rows();
-    let (lists, copies) = limits.lists(rows);
-    let lists = lists.max(2);
-    let wanted = limits.sampled(lists, state.quantizer.code_bits());
-    let mut sampled = some_rows(pages, state, state.entries(), wanted)?;
-    sampled.sort_unstable();
-    let mut sample = Sample::new(state, wanted);
-    for tid in sampled {
-        pages.pause();
-        if let Some(vector) = vector(tid)? {
-            sample.add(&vector);
-        }
-    }
-    let centre = Some(Arc::clone(&state.centre));
-    let plan = Plan::tree(sample, centre, (lists, copies), None, &mut || pages.pause());
+    let plan = plan(pages, state, (rows, state.entries()), limits, vector)?;
     if plan.lists() < 2 {
         // Vectors that allow no other lists: not to be tried again before there are more of them.
         update_meta(pages, |meta| meta.chosen = rows + 1)?;
