@@ -96,7 +96,7 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
 
     if entries >= learn::LEAST_ENTRIES {
         build.begin_phase(LEARNING);
-        let queries = some_of(sample);
+        let queries = some_of(sample, learn::queries(state.meta.dimension as usize));
         let mut source = Source::new(&build.heap, &index);
         learn(&pages, &mut state, &queries, &mut |scorer, tids| {
             source.keys(scorer, tids)
@@ -124,13 +124,13 @@ fn sample(
 }
 
 /// Queries to learn by, spread evenly over a sample.
-fn some_of(mut sample: Vec<Sampled>) -> Vec<Sampled> {
-    let step = (sample.len() / learn::QUERIES).max(1);
+fn some_of(mut sample: Vec<Sampled>, wanted: usize) -> Vec<Sampled> {
+    let step = (sample.len() / wanted).max(1);
     let mut number = 0;
     sample.retain(|_| {
         number += 1;
         number % step == 0
     });
-    sample.truncate(learn::QUERIES);
+    sample.truncate(wanted);
     sample
 }

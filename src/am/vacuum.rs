@@ -62,7 +62,7 @@ fn queries(
     state: &IndexState,
     source: &mut Source<'_>,
 ) -> Result<Vec<(EntryTid, Vec<f32>)>, Error> {
-    let wanted = learn::QUERIES as u64;
+    let wanted = learn::queries(state.meta.dimension as usize) as u64;
     let chosen = some_rows(pages, state, state.entries(), wanted)?;
     let mut queries = Vec::with_capacity(chosen.len());
     for tid in chosen {

@@ -7,8 +7,9 @@
 //! candidates, and with which gap its list would have been looked at. The goal's quantiles of these are what searches go by, the
 //! ten and the hundred nearest apart.
 //!
-//! The farther half of a tree's lists is left out: hardly any neighbour is in it. Where lists tell so little that many are, it shows in the
-//! half before, and all lists are looked at.
+//! Of a tree's lists the farther ones are left out, as many as hardly any neighbour is in: a quarter is looked at, or a half where that is
+//! not enough, or all. Neighbours grow rarer with the number of lists looked at about as its reciprocal does, so beyond those looked at are
+//! about as many more as were found in the farther half of them.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
@@ -20,23 +21,27 @@ use crate::layout::entry::EntryTid;
 use crate::layout::meta::{GOALS, NEIGHBOURS};
 use crate::metric::{Metric, Scorer};
 
-/// Rows that are taken as queries.
-pub const QUERIES: usize = 128;
+/// Rows that are taken as queries. Some are much harder than others, so it takes this many: on 400,000 vectors of 256 dimensions and 62,000
+/// of 384, real queries met a goal of 0.99 with 0.981 … 0.996 in ten trials with other 128 rows, with 0.990 … 0.995 in twelve with 512.
+pub const QUERIES: usize = 512;
+/// … and the hundred nearest, which cost much more, are found of one in so many of them.
+const ONE_IN: [usize; NEIGHBOURS.len()] = [1, 4];
+/// Bytes that they take at most.
+const MOST_BYTES: usize = 16 << 20;
 /// Fewer entries than this teach nothing.
 pub const LEAST_ENTRIES: u64 = 500;
-/// Bounds this wide miss one in 700 of the neighbours at the k-th distance itself, hardly any other.
-const WIDE: f32 = 3.0;
+/// Bounds this wide miss one in 200 of the neighbours at the k-th distance itself, hardly any other.
+const WIDE: f32 = 2.6;
 /// Queries that are not rows lie a little farther from the rows than these from each other. So the goal is tightened by a fifth of what
 /// it lets pass, …
 const TIGHTER: f32 = 0.8;
 /// … and this is added to ε.
 const MARGIN: f32 = 0.1;
 /// A tree may lose a neighbour by its list or by its code, seldom by both: by its list this share of what the goal lets pass, …
-const BY_LIST: f32 = 0.6;
+const BY_LIST: [f32; NEIGHBOURS.len()] = [0.7, 0.6];
 /// … and by its code this share, for each of [`NEIGHBOURS`]; what is looked at beyond the bounds finds many of those.
 ///
-/// On 400,000 vectors of 256 dimensions and 62,000 of 384, real queries met a goal of 0.99 with 0.984 … 0.994 in ten trials with other rows as
-/// queries where both were 0.8: what is learned of so few misses is that unsure. The lists decide, so theirs is the smaller.
+/// What is learned of so few misses is unsure. The lists decide, so theirs is the smaller.
 const BY_CODE: [f32; NEIGHBOURS.len()] = [0.8, 0.6];
 
 /// What is added to ε for each power of ten by which a goal is above the last of [`GOALS`], …
@@ -44,10 +49,19 @@ const BEYOND_EPSILON: f32 = 0.5;
 /// … and to the gap, as a share of the last.
 const BEYOND_GAP: f32 = 0.5;
 
-/// The share of a tree's lists that are looked at while learning: one in so many, …
-const LISTS_SHARE: usize = 2;
-/// … if of the neighbours found there no more than one in so many is in the farther half of them.
+/// The shares of a tree's lists that are looked at while learning: one in so many, but no fewer than this, the first of them …
+const LISTS_SHARES: [usize; 4] = [8, 4, 2, 1];
+const LEAST_LISTS: usize = 512;
+/// … where of the neighbours no more than one in so many is in the farther half of those …
 const FEW_FAR: usize = 50;
+/// … of so many queries.
+const TRIED: usize = 64;
+
+/// What so many neighbours need more than, and so many times as many as were not seen, can be told from those seen; …
+const TOLD: usize = 24;
+const TOLD_BEYOND: f32 = 1.5;
+/// … less by how it grew while what is missed shrank by this factor.
+const STRETCH: f32 = 4.0;
 
 /// ε by the normal distribution alone, for each of [`GOALS`]: what an index goes by that has learned nothing.
 pub const BY_THEORY: [f32; 8] = [0.0, 0.84, 1.28, 1.65, 2.05, 2.33, 2.58, 3.09];
@@ -124,43 +138,62 @@ struct Neighbour {
     gap: f32,
 }
 
-/// What neighbours of one number needed.
-#[derive(Clone, Default)]
+/// A row that is taken as a query.
+type Query = (EntryTid, Vec<f32>);
+
+/// What neighbours needed.
+#[derive(Default)]
 struct Needs {
     epsilon: Vec<f32>,
     gaps: Vec<f32>,
+    /// Those of them in the farther half of the lists looked at.
+    far: usize,
+    /// All lists were looked at.
+    complete: bool,
+}
+
+impl Needs {
+    /// The share of all neighbours that is beyond the lists looked at, about.
+    fn beyond(&self) -> f32 {
+        if self.complete {
+            return 0.0;
+        }
+        let found = self.gaps.len().max(1) as f32;
+        self.far as f32 / (found + self.far as f32)
+    }
+}
+
+/// How many rows to take as queries, of vectors of so many elements.
+#[must_use]
+pub fn queries(dimension: usize) -> usize {
+    (MOST_BYTES / (dimension.max(1) * size_of::<f32>())).clamp(ONE_IN[1], QUERIES)
 }
 
 /// Learns from these rows as queries and notes the result on the meta page.
 pub fn learn(
     pages: &impl Pages,
     state: &mut IndexState,
-    queries: &[(EntryTid, Vec<f32>)],
+    queries: &[Query],
     keys: &mut ExactKeys<'_>,
 ) -> Result<(), Error> {
-    let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
-    let mut needs = needs_of(pages, state, queries, lists.div_ceil(LISTS_SHARE), keys)?;
-    if needs.far * FEW_FAR > needs.found {
-        needs = needs_of(pages, state, queries, lists, keys)?;
+    let [mut few, mut many] = [Needs::default(), Needs::default()];
+    for (needs, (k, one_in)) in [&mut few, &mut many]
+        .into_iter()
+        .zip(NEIGHBOURS.into_iter().zip(ONE_IN))
+    {
+        let queries: Vec<&Query> = queries.iter().step_by(one_in).collect();
+        *needs = needs_of(pages, state, &queries, k, keys)?;
     }
-    let needs = &mut needs.needs;
-    if needs[0].epsilon.is_empty() {
+    if few.epsilon.is_empty() {
         return Ok(());
     }
-    if needs[1].epsilon.is_empty() {
-        needs[1] = needs[0].clone();
-    }
-    let mut by_code = BY_CODE
-        .map(|share| if lists > 0 { share } else { 1.0 })
-        .into_iter();
-    let epsilon = needs.each_mut().map(|needs| {
-        let share = by_code.next().unwrap_or(1.0);
-        goals(&mut needs.epsilon, share).map(|epsilon| (epsilon + MARGIN).min(WIDE))
+    let all = [&few, if many.epsilon.is_empty() { &few } else { &many }];
+    let is_tree = state.tree.is_some();
+    let epsilon = std::array::from_fn(|at| {
+        let share = if is_tree { BY_CODE[at] } else { 1.0 };
+        goals(&all[at].epsilon, share, 0.0).map(|epsilon| (epsilon + MARGIN).min(WIDE))
     });
-    // Of what is in the list that takes new rows nothing is asked: its gap is less than any.
-    let gaps = needs
-        .each_mut()
-        .map(|needs| goals(&mut needs.gaps, BY_LIST).map(|gap| gap.max(0.0)));
+    let gaps = std::array::from_fn(|at| goals(&all[at].gaps, BY_LIST[at], all[at].beyond()));
     let rows = state.rows();
     update_meta(pages, |meta| {
         meta.epsilon = epsilon;
@@ -170,48 +203,64 @@ pub fn learn(
     state.refresh(pages)
 }
 
-/// What the queries' neighbours needed.
-#[derive(Default)]
-struct AllNeeds {
-    needs: [Needs; NEIGHBOURS.len()],
-    /// Neighbours that were found, and those of them in the farther half of the lists looked at.
-    found: usize,
-    far: usize,
-}
-
-/// What they need by the nearest `lists` of a tree.
+/// What the queries' k nearest need, by as few of a tree's lists as tell it.
 fn needs_of(
     pages: &impl Pages,
     state: &IndexState,
-    queries: &[(EntryTid, Vec<f32>)],
-    lists: usize,
+    queries: &[&Query],
+    k: usize,
     keys: &mut ExactKeys<'_>,
-) -> Result<AllNeeds, Error> {
-    let mut all = AllNeeds::default();
-    for (own, query) in queries {
-        let (found, middle) = neighbours(pages, state, *own, query, lists, keys)?;
-        all.found += found.len();
-        all.far += found.iter().filter(|found| found.gap > middle).count();
-        for (needs, k) in all.needs.iter_mut().zip(NEIGHBOURS) {
-            // The k-th and all before it must be known, and some beyond, or they were not chosen from much.
-            if found.len() > k {
-                note_needs(&found[..k], needs);
-            }
+) -> Result<Needs, Error> {
+    let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
+    let shares = LISTS_SHARES.map(|share| lists.div_ceil(share).max(LEAST_LISTS).min(lists));
+    let each = queries.len().div_ceil(TRIED).max(1);
+    let some: Vec<&Query> = queries.iter().copied().step_by(each).collect();
+    let mut share = shares[0];
+    for more in &shares[1..] {
+        if share == lists {
+            break;
         }
+        let tried = needs_by(pages, state, &some, k, share, keys)?;
+        if tried.far * FEW_FAR <= tried.gaps.len() {
+            break;
+        }
+        share = *more;
     }
-    Ok(all)
+    let mut needs = needs_by(pages, state, queries, k, share, keys)?;
+    needs.complete = share == lists;
+    Ok(needs)
 }
 
-/// The nearest rows to one of them, and the gap of the middle list looked at.
+/// The same by the nearest `lists`.
+fn needs_by(
+    pages: &impl Pages,
+    state: &IndexState,
+    queries: &[&Query],
+    k: usize,
+    lists: usize,
+    keys: &mut ExactKeys<'_>,
+) -> Result<Needs, Error> {
+    let mut needs = Needs::default();
+    for (own, query) in queries {
+        let (found, middle) = neighbours(pages, state, (*own, query), k + 1, lists, keys)?;
+        // The k-th and all before it must be known, and one beyond, or they were not chosen from much.
+        if found.len() > k {
+            note_needs(&found[..k], &mut needs);
+            needs.far += found[..k].iter().filter(|found| found.gap > middle).count();
+        }
+    }
+    Ok(needs)
+}
+
+/// So many nearest rows to one of them, and the gap of the middle list looked at.
 fn neighbours<P: Pages>(
     pages: &P,
     state: &IndexState,
-    own: EntryTid,
-    query: &[f32],
+    (own, query): (EntryTid, &[f32]),
+    wanted: usize,
     lists: usize,
     keys: &mut ExactKeys<'_>,
 ) -> Result<(Vec<Neighbour>, f32), Error> {
-    let wanted = NEIGHBOURS[NEIGHBOURS.len() - 1] + 1;
     let scorer = Scorer::new(state.metric, query);
     let effort = Effort::of_all_lists(WIDE);
     let mut search = Search::new(pages, state.clone(), query, wanted + 1, effort)?.among(lists);
@@ -254,15 +303,86 @@ fn note_needs(nearest: &[Neighbour], needs: &mut Needs) {
             0.0
         }
     }));
-    needs.gaps.extend(nearest.iter().map(|found| found.gap));
+    // Of what is in the list that takes new rows nothing is asked: its gap is less than any.
+    let gaps = nearest.iter().map(|found| found.gap.max(0.0));
+    needs.gaps.extend(gaps);
 }
 
-/// For each of [`GOALS`] the quantile of what was needed, where each may miss `share` of what the goal lets pass.
-fn goals(needs: &mut [f32], share: f32) -> [f32; GOALS.len()] {
+/// For each of [`GOALS`] what it takes so that no more than `share` of what the goal lets pass is missed, if the share `beyond` of all was not
+/// seen and needs more.
+///
+/// It is a quantile of what was needed as far as there are enough above it to tell; further on what is missed is taken to shrink by the same
+/// factor for each step, as it did on the last stretch.
+fn goals(needs: &[f32], share: f32, beyond: f32) -> [f32; GOALS.len()] {
+    let mut needs = needs.to_vec();
     needs.sort_unstable_by(f32::total_cmp);
+    let last = needs.len() - 1;
+    let at_missed = |missed: f32| {
+        let above = (missed - beyond) / (1.0 - beyond) * needs.len() as f32;
+        needs[last.saturating_sub(above.max(0.0) as usize)]
+    };
+    let told = (beyond * TOLD_BEYOND).max(TOLD as f32 / needs.len() as f32);
+    let (from, stretch) = (at_missed(told), STRETCH.ln());
+    let step = (from - at_missed(told * STRETCH)) / stretch;
     GOALS.map(|goal| {
-        let passed = 1.0 - (1.0 - goal) * TIGHTER * share;
-        let at = (passed * needs.len() as f32).ceil() as usize;
-        needs[at.min(needs.len() - 1)]
+        let missed = (1.0 - goal) * TIGHTER * share;
+        if missed >= told {
+            at_missed(missed)
+        } else {
+            from + step * (told / missed).ln()
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of which a share of e^−x is above x.
+    fn exponential(count: usize) -> Vec<f32> {
+        let share = |number| (number as f32 + 0.5) / count as f32;
+        (0..count).map(|number| -share(number).ln()).collect()
+    }
+
+    #[test]
+    fn a_goal_takes_what_all_but_the_missed_need() {
+        let learned = goals(&exponential(10_000), 1.0, 0.0);
+        for (goal, learned) in GOALS.into_iter().zip(learned) {
+            let wanted = -((1.0 - goal) * TIGHTER).ln();
+            assert!(
+                (learned - wanted).abs() < 0.1,
+                "{goal}: {learned}, not {wanted}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_is_counted_as_missed() {
+        let all = exponential(10_000);
+        // The 200 that need most are not seen.
+        let seen = &all[200..];
+        let learned = goals(seen, 1.0, 0.02);
+        for (goal, learned) in GOALS.into_iter().zip(learned) {
+            let wanted = -((1.0 - goal) * TIGHTER).ln();
+            assert!(
+                (learned - wanted).abs() < 0.3,
+                "{goal}: {learned}, not {wanted}"
+            );
+        }
+        assert!(learned.is_sorted());
+    }
+
+    #[test]
+    fn few_neighbours_and_equal_ones_teach_something() {
+        assert!(
+            goals(&[1.0], 0.5, 0.0)
+                .iter()
+                .all(|learned| *learned == 1.0)
+        );
+        assert!(
+            goals(&[0.0; 500], 0.5, 0.9)
+                .iter()
+                .all(|learned| *learned == 0.0)
+        );
+    }
 }
