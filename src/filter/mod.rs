@@ -44,8 +44,8 @@ pub const MAX_LEVELS: usize = 64;
 /// Operators in a whole filter, a bare value counting as its `$eq`.
 pub const MAX_CONDITIONS: usize = 100_000;
 
-/// A filter, understood.
-#[derive(Clone, Debug, PartialEq)]
+/// A filter, understood. The default matches every record.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// All of them must hold.
     clauses: Vec<Clause>,
@@ -88,6 +88,13 @@ impl Filter {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let clauses = parse::filter(jsonb::parse(bytes)?)?;
         Ok(Self { clauses })
+    }
+
+    /// What both match.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.clauses.extend(other.clauses);
+        self
     }
 
     /// Whether it has no conditions, so that every record matches.

@@ -37,6 +37,8 @@ pub struct SearchStats {
     pub pages: u64,
     /// Codes looked at.
     pub codes: u64,
+    /// Those of them whose signatures told that their rows do not match.
+    pub excluded: u64,
     /// Entries handed out.
     pub candidates: u64,
     /// Passes over the codes.
@@ -227,6 +229,7 @@ impl<'p, P: Pages> Search<'p, P> {
             kept.needed = self.only.as_ref().map(|(needed, _)| needed.clone());
             if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
                 self.stats.passes += 1;
+                self.stats.excluded += kept.looked_at - kept.may_match;
                 self.keep(kept);
                 return Ok(());
             }

@@ -39,8 +39,8 @@ pub trait CustomScan: Sized + 'static {
 pub(super) struct Expressions {
     /// Shown by EXPLAIN, not evaluated.
     pub(super) order_by: *mut pg_sys::Node,
-    /// [`Executor::vector`] and [`Executor::bigint`] count these from 0; null where there is none.
-    pub(super) values: [*mut pg_sys::Node; 3],
+    /// [`Executor::vector`], [`Executor::bigint`] and [`Executor::jsonb`] count these from 0; null where there is none.
+    pub(super) values: Vec<*mut pg_sys::Node>,
 }
 
 /// The tables of callbacks, one set for each provider.

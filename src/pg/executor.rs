@@ -90,6 +90,20 @@ impl<'a> Executor<'a> {
         })
     }
 
+    /// What `read` makes of the bytes behind the header of a value of type `jsonb`; `None` if it is NULL or not of that type.
+    pub fn jsonb<T>(
+        &mut self,
+        index: usize,
+        read: impl FnOnce(&[u8]) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.evaluate(index, |datum, is_null, type_oid| {
+            let known = !is_null && type_oid == pg_sys::JSONBOID;
+            known
+                .then(|| read(&super::json::payload_of_datum(datum)))
+                .transpose()
+        })
+    }
+
     fn evaluate<T>(
         &mut self,
         index: usize,

@@ -61,12 +61,21 @@ impl Explain<'_> {
 
     /// The sort key the scan delivers rows in.
     pub fn order_by(&mut self) {
-        // SAFETY: as above; the first expression of the plan is its sort key (`custom_scan::private_list`), and a plan
-        // is deparsed as EXPLAIN deparses a scan's filter.
+        self.expression(c"Order By", 0);
+    }
+
+    /// One of the plan's values, by its number.
+    pub fn value(&mut self, label: &'static CStr, number: usize) {
+        self.expression(label, number + 1);
+    }
+
+    fn expression(&mut self, label: &'static CStr, position: usize) {
+        // SAFETY: as above; the first expression of the plan is its sort key and the others are its values
+        // (`custom_scan::private_list`), and a plan is deparsed as EXPLAIN deparses a scan's filter.
         unsafe {
             let plan = (*self.node).ss.ps.plan;
             let expressions = (*plan.cast::<pg_sys::CustomScan>()).custom_exprs;
-            let Some(key) = pg_list::member::<pg_sys::Node>(expressions, 0) else {
+            let Some(key) = pg_list::member::<pg_sys::Node>(expressions, position) else {
                 return;
             };
             let several_tables = pg_list::members::<pg_sys::Node>((*self.es).rtable).len() > 1;
@@ -74,7 +83,7 @@ impl Explain<'_> {
                 pg_sys::set_deparse_context_plan((*self.es).deparse_cxt, plan, self.ancestors);
             let prefix = several_tables || (*self.es).verbose;
             let text = pg_sys::deparse_expression(key, context, prefix, false);
-            pg_sys::ExplainPropertyText(c"Order By".as_ptr(), text, self.es);
+            pg_sys::ExplainPropertyText(label.as_ptr(), text, self.es);
         }
     }
 }

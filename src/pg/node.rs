@@ -9,7 +9,7 @@ use super::index_relation;
 use super::operator::FunctionId;
 use super::pg_list;
 use super::relation_shape::{
-    CostInput, LimitShape, Operand, OrderShape, PathCost, PlannedIndex, RelationKind,
+    CostInput, LimitShape, Operand, OrderShape, PathCost, PlannedIndex, QualCalls, RelationKind,
     RelationShape, SortExpression,
 };
 use core::cell::OnceCell;
@@ -229,6 +229,7 @@ impl PlannedRelation<'_> {
                         oid: index.indexoid.to_u32(),
                         column: i16::try_from(*index.indexkeys).ok()?,
                         orders_by: index_relation::ordering_function(*index.opfamily)?,
+                        included: first_included(index),
                         pages: f64::from(index.pages),
                     })
                 })
@@ -236,26 +237,71 @@ impl PlannedRelation<'_> {
         }
     }
 
+    /// How many such calls there are.
+    pub fn count_calls(&self, calls: QualCalls) -> usize {
+        self.values_of_calls(calls).len()
+    }
+
+    /// The second arguments of such calls.
+    fn values_of_calls(&self, calls: QualCalls) -> Vec<*mut pg_sys::Node> {
+        // SAFETY: as in `shape`; `baserestrictinfo` is a list of RestrictInfo.
+        let quals =
+            unsafe { pg_list::members::<pg_sys::RestrictInfo>((*self.rel).baserestrictinfo) };
+        quals
+            // SAFETY: as above.
+            .filter_map(|qual| call_of_two(unsafe { (*qual).clause }))
+            .filter(|(function, column, value)| {
+                *function == calls.function
+                    && self.operand(*column) == Operand::Column(calls.column)
+                    && self.operand(*value) == Operand::Value
+            })
+            .map(|(_, _, value)| value.cast())
+            .collect()
+    }
+
     /// Offers a scan in the order of the first sort key. `value_first`: the operand that is not the column is the left
-    /// one. `private` comes back in [`CustomScan::create`].
-    pub fn offer<T: CustomScan>(&self, cost: PathCost, value_first: bool, private: &str) {
+    /// one. `private` comes back in [`CustomScan::create`]. The values of `calls` follow those of the order and the limit.
+    pub fn offer<T: CustomScan>(
+        &self,
+        cost: PathCost,
+        value_first: bool,
+        calls: Option<QualCalls>,
+        private: &str,
+    ) {
         let Some((_, left, right)) = call_of_two(self.sort_member()) else {
             return;
         };
         // SAFETY: as in `shape`; the nodes handed over belong to this planning run, as the path does.
         unsafe {
             let parse = (*self.root).parse;
+            let mut values = vec![
+                if value_first { left } else { right }.cast(),
+                evaluable((*parse).limitCount),
+                evaluable((*parse).limitOffset),
+            ];
+            values.extend(
+                calls
+                    .map(|calls| self.values_of_calls(calls))
+                    .unwrap_or_default(),
+            );
             let expressions = custom_scan::Expressions {
                 order_by: self.sort_member().cast(),
-                values: [
-                    if value_first { left } else { right }.cast(),
-                    evaluable((*parse).limitCount),
-                    evaluable((*parse).limitOffset),
-                ],
+                values,
             };
             custom_scan::add_path::<T>(self.rel, self.first_pathkey(), cost, &expressions, private);
         }
     }
+}
+
+/// Number of the first column that an index includes beside its keys, if that is a column.
+fn first_included(index: &pg_sys::IndexOptInfo) -> Option<i16> {
+    let keys = usize::try_from(index.nkeycolumns).ok()?;
+    if index.ncolumns <= index.nkeycolumns {
+        return None;
+    }
+    // SAFETY: `indexkeys` has an element for each column of the index, of which there are more than keys.
+    let column = unsafe { *index.indexkeys.add(keys) };
+    i16::try_from(column).ok().filter(|column| *column > 0)
 }
 
 /// Function and arguments of an operator or function of two arguments.

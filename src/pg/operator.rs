@@ -1,5 +1,5 @@
-//! What the current database's copy of the extension is made of: its operators, by identity and never by name alone,
-//! for another extension with the same operator names may be installed beside it.
+//! What the current database's copy of the extension is made of: its operators and functions, by identity and never by name
+//! alone, for another extension with the same names may be installed beside it.
 
 use super::{compat, extension};
 use core::cell::Cell;
@@ -29,13 +29,78 @@ thread_local! {
     static LISTENING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The functions behind some operators `type OP type` of the extension, looked up once per backend.
+/// What was looked up once per backend, and is again after the extension was made or dropped.
+struct Known<T> {
+    found: Cell<Option<T>>,
+    /// The generation `found` belongs to; none is 0.
+    generation: Cell<u64>,
+}
+
+impl<T: Copy> Known<T> {
+    const fn new() -> Self {
+        Self {
+            found: Cell::new(None),
+            generation: Cell::new(0),
+        }
+    }
+
+    fn get(&self, look_up: impl FnOnce() -> Option<T>) -> Option<T> {
+        listen();
+        let generation = GENERATION.get();
+        if self.generation.get() != generation {
+            self.found.set(look_up());
+            // Not the number after the lookup: what changed during it may have been missed.
+            self.generation.set(generation);
+        }
+        self.found.get()
+    }
+}
+
+/// A function of the extension, by its name and the types of its arguments.
+pub struct NamedFunction<const N: usize> {
+    name: &'static CStr,
+    arguments: [pg_sys::Oid; N],
+    known: Known<FunctionId>,
+}
+
+impl NamedFunction<2> {
+    /// Of two `jsonb`.
+    pub const fn of_two_jsonb(name: &'static CStr) -> Self {
+        Self {
+            name,
+            arguments: [pg_sys::JSONBOID; 2],
+            known: Known::new(),
+        }
+    }
+}
+
+impl<const N: usize> NamedFunction<N> {
+    /// Nothing if the extension is not (wholly) in this database.
+    pub fn get(&self) -> Option<FunctionId> {
+        self.known.get(|| {
+            let schema = extension::schema_oid()?;
+            // SAFETY: copies so many OIDs into the current memory context.
+            let arguments = unsafe { pg_sys::buildoidvector(self.arguments.as_ptr(), N as c_int) };
+            let function = cached_oid(
+                SysCacheIdentifier::PROCNAMEARGSNSP,
+                pg_sys::Anum_pg_proc_oid,
+                [
+                    name_datum(self.name),
+                    pg_sys::Datum::from(arguments),
+                    schema.into(),
+                    NONE,
+                ],
+            )?;
+            Some(FunctionId::of(function))
+        })
+    }
+}
+
+/// The functions behind some operators `type OP type` of the extension.
 pub struct OperatorFunctions<const N: usize> {
     type_name: &'static CStr,
     operators: [&'static CStr; N],
-    found: Cell<Option<[FunctionId; N]>>,
-    /// The generation `found` belongs to; none is 0.
-    generation: Cell<u64>,
+    known: Known<[FunctionId; N]>,
 }
 
 impl<const N: usize> OperatorFunctions<N> {
@@ -44,21 +109,13 @@ impl<const N: usize> OperatorFunctions<N> {
         Self {
             type_name,
             operators,
-            found: Cell::new(None),
-            generation: Cell::new(0),
+            known: Known::new(),
         }
     }
 
     /// One function for each operator, or nothing if the extension is not (wholly) in this database.
     pub fn get(&self) -> Option<[FunctionId; N]> {
-        listen();
-        let generation = GENERATION.get();
-        if self.generation.get() != generation {
-            self.found.set(self.look_up());
-            // Not the number after the lookup: what changed during it may have been missed.
-            self.generation.set(generation);
-        }
-        self.found.get()
+        self.known.get(|| self.look_up())
     }
 
     fn look_up(&self) -> Option<[FunctionId; N]> {

@@ -88,7 +88,16 @@ pub struct PlannedIndex {
     pub column: i16,
     /// The function whose result it orders by.
     pub orders_by: FunctionId,
+    /// Number of the first column it includes, if it includes any.
+    pub included: Option<i16>,
     pub pages: f64,
+}
+
+/// Calls of a function among the quals, all of which must hold: of a column, and of a value that is the same for every row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QualCalls {
+    pub function: FunctionId,
+    pub column: i16,
 }
 
 /// What the planner knows of the relation's size and of its cost settings.

@@ -10,12 +10,12 @@ use crate::pg::relation_shape::{CostInput, PathCost};
 /// A row that the quals pass is charged one comparison with the worst row kept, and those kept their way into the heap;
 /// a sort with a bound charges two comparisons a level for every row, and rows of all columns move through it.
 ///
-/// Where there is a vector index, of `index_pages` pages, the first rows come by it.
-pub fn estimate(input: &CostInput, limit: u64, index_pages: Option<f64>) -> PathCost {
+/// Where there is a vector index, the first rows come by it.
+pub fn estimate(input: &CostInput, limit: u64, index: Option<IndexInput>) -> PathCost {
     let batch = first_batch(limit, input.work_mem);
     let pass = pass_cost(input, batch + FIRST_EXTRA as f64);
     let further_passes = (passes(input.rows, batch, largest_batch(input.work_mem)) - 1.0).max(0.0);
-    let first = index_pages.map_or(pass, |pages| pass.min(index_cost(input, batch, pages)));
+    let first = index.map_or(pass, |index| pass.min(index_cost(input, batch, index)));
     let startup = input.quals.startup + input.distance.startup + input.target.startup + first;
     let fetches =
         input.rows * (input.cpu_tuple_cost + input.target.per_tuple + refetch_cost(input));
@@ -25,15 +25,30 @@ pub fn estimate(input: &CostInput, limit: u64, index_pages: Option<f64>) -> Path
     }
 }
 
+/// The vector index that rows are found by.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexInput {
+    pub pages: f64,
+    /// Its signatures tell of most rows whether the quals let them through.
+    pub signatures: bool,
+}
+
 /// Rows looked at for each that is handed out: codes leave so much open.
 const LOOKED_AT: f64 = 4.0;
+/// Of rows that do not pass, so many have signatures that admit them.
+const ADMITTED_BY_CHANCE: f64 = 0.02;
 /// A code is looked at in some nanoseconds, where an operator takes some tens.
 const CODE_SHARE: f64 = 0.1;
 
-/// Every page of the index, every code, and the rows that are looked at: more of them, the fewer the quals let through.
-fn index_cost(input: &CostInput, batch: f64, index_pages: f64) -> f64 {
+/// Every page of the index, every code, and the rows that are looked at: more of them, the fewer the quals let through, but for those that
+/// signatures exclude.
+fn index_cost(input: &CostInput, batch: f64, index: IndexInput) -> f64 {
     let selectivity = (input.rows / input.tuples.max(1.0)).clamp(1e-9, 1.0);
-    let looked_at = (batch * LOOKED_AT / selectivity).min(input.tuples);
+    let looked_at = if index.signatures {
+        (batch * LOOKED_AT / selectivity).min(input.rows + input.tuples * ADMITTED_BY_CHANCE)
+    } else {
+        (batch * LOOKED_AT / selectivity).min(input.tuples)
+    };
     let row = input.cpu_tuple_cost
         + input.quals.per_tuple
         + input.distance.per_tuple
@@ -41,7 +56,7 @@ fn index_cost(input: &CostInput, batch: f64, index_pages: f64) -> f64 {
         + refetch_cost(input);
     // Pages of the heap come into the cache one by one, at most all of them.
     let heap = looked_at.min(input.pages) * input.seq_page_cost;
-    index_pages * input.seq_page_cost
+    index.pages * input.seq_page_cost
         + input.tuples * CODE_SHARE * input.cpu_operator_cost
         + looked_at * row
         + heap
@@ -144,10 +159,17 @@ mod tests {
     #[test]
     fn an_index_is_cheaper_where_quals_let_most_rows_through() {
         let mut input = table(200_000.0);
-        let cost = |input: &CostInput, pages| estimate(input, 10, pages).startup;
-        assert!(cost(&input, Some(2_000.0)) * 5.0 < cost(&input, None));
+        let cost = |input: &CostInput, signatures: Option<bool>| {
+            let index = signatures.map(|signatures| IndexInput {
+                pages: 2_000.0,
+                signatures,
+            });
+            estimate(input, 10, index).startup
+        };
+        assert!(cost(&input, Some(false)) * 5.0 < cost(&input, None));
         input.rows = 20.0;
-        assert_eq!(cost(&input, Some(2_000.0)), cost(&input, None));
+        assert_eq!(cost(&input, Some(false)), cost(&input, None));
+        assert!(cost(&input, Some(true)) * 2.0 < cost(&input, None));
     }
 
     #[test]

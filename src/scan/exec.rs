@@ -11,10 +11,11 @@
 //! pass: rows may come late, but none is lost and none comes twice.
 #![forbid(unsafe_code)]
 
-use super::private::{LIMIT, Limit, OFFSET, QUERY, TopKPlan};
+use super::private::{FILTERS, LIMIT, Limit, OFFSET, QUERY, TopKPlan};
 use crate::am;
 use crate::am::search::IndexSearch;
 use crate::error::Error;
+use crate::filter::Filter;
 use crate::guc;
 use crate::index::search::SearchStats;
 use crate::index::topk::TopK;
@@ -89,6 +90,8 @@ pub struct TopKScan {
     plan: TopKPlan,
     /// The query vector (or that it is NULL), once a row has needed it.
     query: Option<Option<Vec<f32>>>,
+    /// What the signatures of the index are asked for (or that it is nothing), once a search by it has needed it.
+    filter: Option<Option<Filter>>,
     /// Rows kept and not yet handed out, the nearest last.
     batch: Vec<Entry>,
     /// Rows wanted of the last batch; 0 before the first.
@@ -103,6 +106,8 @@ pub struct TopKScan {
     complete: bool,
     scanned: u64,
     passes: u64,
+    /// Those of them by the index.
+    searches: u64,
     /// Of searches by the index, all together.
     found: SearchStats,
 }
@@ -114,6 +119,7 @@ impl CustomScan for TopKScan {
         Ok(Self {
             plan: TopKPlan::from_text(private)?,
             query: None,
+            filter: None,
             batch: Vec::new(),
             batch_size: 0,
             last: None,
@@ -122,6 +128,7 @@ impl CustomScan for TopKScan {
             complete: false,
             scanned: 0,
             passes: 0,
+            searches: 0,
             found: SearchStats::default(),
         })
     }
@@ -146,6 +153,7 @@ impl CustomScan for TopKScan {
 
     fn rescan(&mut self) {
         self.query = None;
+        self.filter = None;
         self.batch.clear();
         self.batch_size = 0;
         self.last = None;
@@ -160,13 +168,29 @@ impl CustomScan for TopKScan {
         {
             explain.text(c"Vector Index", &name);
         }
+        let filters = self.plan.signatures.map_or(0, |asked| asked.filters);
+        for number in 0..filters {
+            explain.value(c"Signature Filter", FILTERS + number);
+        }
         if explain.analyze() {
+            let by_table = self.passes > self.searches;
+            explain.text(
+                c"Rows Found By",
+                match (self.searches > 0, by_table) {
+                    (true, false) => "index",
+                    (true, true) => "index, then table",
+                    (false, _) => "table",
+                },
+            );
             if self.found.passes > 0 {
                 explain.number(c"Recall Goal", guc::recall());
                 if self.found.lists > 0 {
                     explain.count(c"Lists Visited", self.found.lists);
                 }
                 explain.count(c"Codes Scanned", self.found.codes);
+                if filters > 0 {
+                    explain.count(c"Codes Excluded", self.found.excluded);
+                }
                 explain.count(c"Index Pages Read", self.found.pages);
                 explain.count(c"Rows Reranked", self.found.candidates);
             }
@@ -190,6 +214,7 @@ impl TopKScan {
             None
         };
         self.batch_by_index = by_index.is_some();
+        self.searches += u64::from(self.batch_by_index);
         let kept = match by_index {
             Some(kept) => kept,
             None => self.scan_table(executor)?,
@@ -246,6 +271,11 @@ impl TopKScan {
         // Those handed out before are among them.
         let wanted = self.by_index.len().saturating_add(self.batch_size);
         let mut search = IndexSearch::new(&pages, &query, wanted, recall)?;
+        if let Some(asked) = self.plan.signatures
+            && let Some(filter) = self.filter_of(executor)?
+        {
+            search = search.only(filter, asked.column, recall);
+        }
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
         loop {
@@ -270,6 +300,7 @@ impl TopKScan {
         let stats = search.stats();
         self.found.pages += stats.pages;
         self.found.codes += stats.codes;
+        self.found.excluded += stats.excluded;
         self.found.candidates += stats.candidates;
         self.found.passes += stats.passes;
         self.found.lists = stats.lists;
@@ -287,6 +318,24 @@ impl TopKScan {
             Some(query) => query,
             unknown => unknown.insert(evaluate(QUERY)?),
         })
+    }
+
+    /// What the signatures of the index are asked for. What is no filter is left to the qual, which tells so of the first row it is asked about.
+    fn filter_of(&mut self, executor: &mut Executor<'_>) -> Result<&Option<Filter>, Error> {
+        if self.filter.is_none() {
+            let filters = self.plan.signatures.map_or(0, |asked| asked.filters);
+            let mut all = Some(Filter::default());
+            for number in 0..filters {
+                let filter =
+                    executor.jsonb(FILTERS + number, |bytes| Ok(Filter::parse(bytes).ok()))?;
+                all = match (all, filter.flatten()) {
+                    (Some(all), Some(filter)) => Some(all.and(filter)),
+                    _ => None,
+                };
+            }
+            self.filter = Some(all);
+        }
+        Ok(self.filter.get_or_insert_default())
     }
 
     fn next_batch_size(&self, executor: &mut Executor<'_>) -> Result<usize, Error> {

@@ -18,9 +18,11 @@ mod shape;
 use crate::guc;
 use crate::metric::Distance;
 use crate::pg::node::PlannedRelation;
-use crate::pg::operator::OperatorFunctions;
+use crate::pg::operator::{NamedFunction, OperatorFunctions};
+use crate::pg::relation_shape::QualCalls;
 use crate::pg::{custom_scan, hook};
 use exec::TopKScan;
+use private::Signatures;
 use shape::DistanceFunctions;
 
 /// Which functions a distance stands for in SQL: the operators' names.
@@ -34,6 +36,7 @@ const OPERATORS: [(Distance, &core::ffi::CStr); 4] = [
 thread_local! {
     static FUNCTIONS: OperatorFunctions<4> =
         const { OperatorFunctions::new(c"vector", [OPERATORS[0].1, OPERATORS[1].1, OPERATORS[2].1, OPERATORS[3].1]) };
+    static MATCHES: NamedFunction<2> = const { NamedFunction::of_two_jsonb(c"pc_matches") };
 }
 
 /// Called once when the library is loaded.
@@ -56,9 +59,20 @@ fn offer(relation: &PlannedRelation<'_>) {
         Ok(mut plan) => {
             let index = functions.choose_index(&plan, &relation.vector_indexes());
             plan.index = index.map(|index| index.oid);
-            let index_pages = index.map(|index| index.pages);
-            let cost = cost::estimate(&relation.cost_input(), plan.limit.expected(), index_pages);
-            relation.offer::<TopKScan>(cost, !plan.column_first, &plan.to_text());
+            let calls = index.and_then(|index| {
+                let (function, column) = (MATCHES.with(NamedFunction::get)?, index.included?);
+                Some(QualCalls { function, column })
+            });
+            plan.signatures = calls.and_then(|calls| {
+                let (column, filters) = (calls.column, relation.count_calls(calls));
+                (filters > 0).then_some(Signatures { column, filters })
+            });
+            let index = index.map(|index| cost::IndexInput {
+                pages: index.pages,
+                signatures: plan.signatures.is_some(),
+            });
+            let cost = cost::estimate(&relation.cost_input(), plan.limit.expected(), index);
+            relation.offer::<TopKScan>(cost, !plan.column_first, calls, &plan.to_text());
         }
         Err(reason) if reason.is_worth_telling() => {
             pgrx::debug1!("ConiferTopK is not offered: {reason}");

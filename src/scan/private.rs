@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const QUERY: usize = 0;
 pub const LIMIT: usize = 1;
 pub const OFFSET: usize = 2;
+/// The first of [`Signatures::filters`].
+pub const FILTERS: usize = 3;
 
 /// Rows kept at first where nobody can tell how many are wanted.
 const UNKNOWN_LIMIT: u64 = 100;
@@ -26,6 +28,17 @@ pub struct TopKPlan {
     /// OID of the vector index that tells which rows to look at, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
+    /// What is asked of the signatures in that index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Signatures>,
+}
+
+/// Filters on the column whose signatures an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signatures {
+    pub column: i16,
+    /// How many there are, all of which must hold; the plan's values from [`FILTERS`] on.
+    pub filters: usize,
 }
 
 /// How many rows the query wants, LIMIT and OFFSET together.
@@ -96,6 +109,10 @@ mod tests {
                     distance,
                     limit,
                     index: (limit == Limit::Unknown).then_some(u32::MAX),
+                    signatures: (limit == Limit::AtRunTime).then_some(Signatures {
+                        column: 7,
+                        filters: 2,
+                    }),
                 };
                 assert_eq!(TopKPlan::from_text(&plan.to_text()), Ok(plan));
             }

@@ -97,6 +97,7 @@ pub fn decide(shape: &RelationShape, functions: &DistanceFunctions) -> Result<To
             LimitShape::Unknown => Limit::Unknown,
         },
         index: None,
+        signatures: None,
     })
 }
 
@@ -194,6 +195,7 @@ mod tests {
             distance: Distance::Cosine,
             limit: Limit::Rows(10),
             index: None,
+            signatures: None,
         };
         assert_eq!(with(|_| {}), Ok(plan.clone()));
         assert_eq!(

@@ -1,0 +1,125 @@
+-- pc_matches in ordinary SQL: what the plan node makes of it, what EXPLAIN says, that answers are those of a sort.
+
+CREATE TABLE filtered (id int, v vector(8), metadata jsonb);
+INSERT INTO filtered
+  SELECT n, ARRAY[n % 7, n % 11, n % 13, n % 17, n % 19, n % 23, n % 29, n % 31]::vector,
+    jsonb_build_object('class', 'c' || n % 50, 'number', n, 'tags', jsonb_build_array('t' || n % 3, 'u' || n % 100), 'name', 'n' || n)
+  FROM generate_series(1, 6000) n;
+INSERT INTO filtered SELECT 7000 + n, '[1,2,3,4,5,6,7,8]', NULL FROM generate_series(1, 5) n;
+INSERT INTO filtered SELECT 8000 + n, NULL, '{"class": "c1"}' FROM generate_series(1, 3) n;
+CREATE INDEX filtered_v ON filtered USING conifer (v vector_l2_ops) INCLUDE (metadata);
+ANALYZE filtered;
+
+-- versions of PostgreSQL print some things in their own way
+CREATE FUNCTION filter_explain(options text, query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF' || options || ') ' || query LOOP
+    line := regexp_replace(line, '(rows=\d+)\.00', '\1');
+    CONTINUE WHEN line ~ 'Buffers:|Planning|Execution|Memory';
+    RETURN NEXT regexp_replace(line, '(Scanned|Excluded|Read|Reranked|by Filter): [1-9]\d*', '\1: n');
+  END LOOP;
+END $$;
+
+-- a constant, a parameter, two of them; with another qual
+SELECT filter_explain('', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7"}') ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+PREPARE filtered_query (jsonb) AS
+  SELECT id FROM filtered WHERE pc_matches(metadata, $1) ORDER BY v <-> '[1,2,3,4,5,6,7,8]', id LIMIT 5;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE filtered_query ('{"class": "c7"}');
+EXECUTE filtered_query ('{"class": "c7"}');
+EXECUTE filtered_query ('{"class": "c8"}');
+EXECUTE filtered_query ('{"tags": {"$in": ["u5", "u6"]}, "number": {"$lt": 3000}}');
+EXECUTE filtered_query ('{"class": {"$eq": ["c7"]}}');
+EXECUTE filtered_query (NULL);
+RESET plan_cache_mode;
+SELECT filter_explain('', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7"}') AND pc_matches(metadata, '{"tags": "t1"}') AND id > 5
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+-- not asked of the signatures: below OR, of another column, of the row
+SELECT filter_explain('', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7"}') OR id < 5 ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+SELECT filter_explain('', $$SELECT id FROM filtered WHERE pc_matches(metadata || '{"a": 1}', '{"class": "c7"}') ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+-- for each row of another table
+SELECT o.n, i.id FROM generate_series(1, 3) o(n),
+  LATERAL (SELECT id FROM filtered WHERE pc_matches(metadata, jsonb_build_object('class', 'c' || o.n))
+    ORDER BY v <-> '[1,2,3,4,5,6,7,8]', id LIMIT 2) i;
+
+-- what it did
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$lt": 3}}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+SET conifer.recall = 1;
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+RESET conifer.recall;
+
+-- the same rows as by a sort, rows without metadata and without a vector among them, after changes too
+CREATE FUNCTION filter_differences(k int) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE filter text; by_node int[]; by_sort int[];
+BEGIN
+  FOREACH filter IN ARRAY ARRAY['{}', '{"class": "c7"}', '{"class": "c1"}', '{"class": {"$ne": "c7"}}', '{"class": "none"}',
+    '{"tags": "u5"}', '{"tags": {"$in": ["u5", "u6", "u7"]}, "class": "c5"}', '{"number": {"$gte": 100, "$lt": 130}}',
+    '{"$not": {"class": "c7"}}', '{"$or": [{"class": "c7"}, {"name": "n33"}]}', '{"class": {"$exists": false}}',
+    '{"$or": [{"class": "c7"}, {"number": {"$lt": 50}}]}', '{"name": "n4711"}'] LOOP
+    EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM filtered WHERE pc_matches(metadata, %L)
+      ORDER BY v <-> ''[3,1,4,1,5,9,2,6]'', id LIMIT %s) found', filter, k) INTO by_node;
+    PERFORM set_config('conifer.enable_topk_scan', 'off', true);
+    EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM filtered WHERE pc_matches(metadata, %L)
+      ORDER BY v <-> ''[3,1,4,1,5,9,2,6]'', id LIMIT %s) found', filter, k) INTO by_sort;
+    PERFORM set_config('conifer.enable_topk_scan', 'on', true);
+    IF by_node IS DISTINCT FROM by_sort THEN
+      RETURN NEXT format('%s: %s, not %s', filter, by_node, by_sort);
+    END IF;
+  END LOOP;
+END $$;
+SET conifer.recall = 0.9999;
+SELECT filter_differences(10);
+SELECT filter_differences(200);
+UPDATE filtered SET metadata = metadata || '{"class": "c7"}' WHERE id % 11 = 0;
+DELETE FROM filtered WHERE id % 5 = 0;
+SELECT filter_differences(10);
+VACUUM filtered;
+SELECT filter_differences(10);
+RESET conifer.recall;
+
+-- a partition's own index
+CREATE TABLE filtered_root (namespace text, id int, v vector(8), metadata jsonb) PARTITION BY LIST (namespace);
+CREATE TABLE filtered_a PARTITION OF filtered_root FOR VALUES IN ('a');
+CREATE TABLE filtered_b PARTITION OF filtered_root FOR VALUES IN ('b');
+INSERT INTO filtered_root SELECT chr(97 + id % 2), id, v, metadata FROM filtered WHERE id < 7000;
+CREATE INDEX ON filtered_root USING conifer (v vector_l2_ops) INCLUDE (metadata);
+ANALYZE filtered_root;
+SELECT filter_explain('', $$SELECT id FROM filtered_root WHERE namespace = 'a' AND pc_matches(metadata, '{"class": "c8"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+
+-- an index without the column, or with another first, has no signatures for it
+CREATE TABLE unsigned_item AS SELECT * FROM filtered;
+CREATE INDEX ON unsigned_item USING conifer (v vector_l2_ops);
+ANALYZE unsigned_item;
+SELECT filter_explain('', $$SELECT id FROM unsigned_item WHERE pc_matches(metadata, '{"class": "c8"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+
+-- a leaky function never sees what row security hides, by the index or by the table
+CREATE ROLE filter_reader;
+CREATE FUNCTION leak(id int) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+BEGIN
+  IF id % 2 = 1 THEN RAISE WARNING 'saw %', id; END IF;
+  RETURN true;
+END $$;
+ALTER TABLE filtered ENABLE ROW LEVEL SECURITY;
+CREATE POLICY even ON filtered USING (id % 2 = 0);
+GRANT SELECT ON filtered TO filter_reader;
+SET ROLE filter_reader;
+SELECT count(*) FROM (SELECT id FROM filtered WHERE leak(id) AND pc_matches(metadata, '{"class": "c7"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 20) found;
+SELECT filter_explain('', $$SELECT id FROM filtered WHERE leak(id) AND pc_matches(metadata, '{"class": "c7"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 20$$);
+SET conifer.recall = 1;
+SELECT count(*) FROM (SELECT id FROM filtered WHERE leak(id) AND pc_matches(metadata, '{"class": "c7"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 20) found;
+RESET conifer.recall;
+RESET ROLE;
+
+DROP TABLE filtered, filtered_root, unsigned_item;
+DROP FUNCTION leak, filter_explain, filter_differences;
+DROP ROLE filter_reader;
