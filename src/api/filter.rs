@@ -12,12 +12,13 @@ use crate::namespace::{self, search};
 use crate::pg::call_site::CallSite;
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::report::OrReport;
+use crate::pg::selectivity::{SupportAnswer, SupportRequest};
 use crate::pg::vector_datum::VectorOut;
 use pgrx::iter::TableIterator;
 use pgrx::{Array, default, name, pg_extern};
 
 /// Does the metadata pass the filter? NULL is the metadata of a record without any.
-#[pg_extern(immutable, parallel_safe)]
+#[pg_extern(immutable, parallel_safe, cost = 10, support = pc_matches_support)]
 fn pc_matches(
     metadata: Option<JsonbArg<'_>>,
     filter: Option<JsonbArg<'_>>,
@@ -30,6 +31,13 @@ fn pc_matches(
         })?
     };
     matches().or_report()
+}
+
+/// For the planner: what share of the rows pc_matches lets through.
+#[pg_extern(immutable, parallel_safe, strict)]
+fn pc_matches_support(request: SupportRequest<'_>) -> SupportAnswer {
+    // What is no filter is told of when it is asked about a row.
+    request.selectivity(|sample, filter| Filter::parse(filter).ok()?.selectivity(sample).ok())
 }
 
 /// What pc_update makes of metadata, for use in any SQL.

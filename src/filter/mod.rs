@@ -19,6 +19,7 @@
 //! everything. `$in` of an empty list matches nothing, `$nin` of one every record with the field.
 #![forbid(unsafe_code)]
 
+pub mod estimate;
 mod evaluate;
 pub mod facet;
 mod needed;

@@ -28,6 +28,12 @@ pub(super) enum Relation {
 }
 
 impl Operands {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let booleans = usize::from(self.has_false) + usize::from(self.has_true);
+        self.strings.len() + self.numbers.len() + booleans
+    }
+
     /// The set of these values. The first that is no string, number or boolean is given back with its position.
     pub fn of<'a>(
         values: impl Iterator<Item = Result<Value<'a>, Error>>,

@@ -34,6 +34,7 @@ pub mod probe;
 pub mod relation;
 pub mod relation_shape;
 pub mod report;
+pub mod selectivity;
 pub mod spi_row;
 pub mod table_scan;
 #[cfg(feature = "pg_test")]

@@ -115,7 +115,7 @@ UPDATE vi_item SET m = m || '{"seen": true}' WHERE id % 7 = 0;
 UPDATE vi_item SET v = vi_vector(id + 100000, 48) WHERE id % 11 = 0;
 BEGIN;
 INSERT INTO vi_item SELECT n, vi_vector(n, 48) FROM generate_series(5001, 5100) n;
-SELECT vi_compare('vi_item', '<->', 48, 10, 3);
+SELECT vi_compare('vi_item', '<->', 48, 10, 10);
 ROLLBACK;
 BEGIN;
 SAVEPOINT s;
