@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import psycopg
@@ -13,8 +14,8 @@ from test_concurrency import blocked, connect, together, upsert
 
 SEED = 20261127
 DIMENSION = 48
-#: The records of a namespace, the filters asked of it, and from how many rows on its index is a tree. Seven functions are
-#: asked each filter: over 10,000 cases.
+#: The records of a namespace, the filters asked of it, and from how many rows on its index is a tree. Seven functions and a
+#: query in plain SQL are asked each filter: over 10,000 cases.
 SHAPES = {"small": (250, 1000, 1_000_000), "tree": (1400, 460, 1000)}
 
 
@@ -56,6 +57,7 @@ class Namespace:
         """Asks every function that changes nothing for good, and one that is undone."""
         expected = self.passing(filter)
         self.check_query(filter, expected)
+        self.check_order_by(filter, expected)
         assert self.call("SELECT pc_count(%s, %s, %s)", Jsonb(filter)) == [(len(expected),)]
         self.check_pages(filter, expected)
         self.check_facets(filter, expected)
@@ -82,6 +84,28 @@ class Namespace:
         assert [(score, id.encode()) for id, score in rows] == sorted((score, id.encode()) for id, score in rows)
         if k >= len(expected):
             assert [(score, id.encode()) for id, score in rows] == exact
+
+    def check_order_by(self, filter: dict, expected: list[str]) -> None:
+        """The same by ORDER BY and LIMIT, from the plan node."""
+        query = [self.rng.randrange(-50, 50) + 0.0 for _ in range(DIMENSION)]
+        k = self.rng.choice([1, 10, len(self.records)])
+        rows = self.connection.execute(
+            f'SELECT id, values <-> %s::vector AS d FROM "{self.index}" WHERE namespace = %s AND pc_matches(metadata, %s)'
+            " ORDER BY d LIMIT %s",
+            [str(query), self.name, Jsonb(filter), k],
+        ).fetchall()
+        assert len(rows) == min(k, len(expected))
+        assert {id for id, _ in rows} <= set(expected) and len({id for id, _ in rows}) == len(rows)
+        assert all(distance == math.sqrt(self.squared_distance(id, query)) for id, distance in rows)
+        assert [distance for _, distance in rows] == sorted(distance for _, distance in rows)
+
+    def uses_signatures(self) -> bool:
+        plan = self.connection.execute(
+            f'EXPLAIN SELECT id FROM "{self.index}" WHERE namespace = %s AND pc_matches(metadata, %s)'
+            " ORDER BY values <-> %s::vector LIMIT 3",
+            [self.name, Jsonb({"genre": "a"}), str([0.0] * DIMENSION)],
+        )
+        return any("Signature Filter" in line for (line,) in plan)
 
     def check_pages(self, filter: dict, expected: list[str]) -> None:
         limit, token, found = self.rng.choice([7, 100, 10_000]), None, []
@@ -157,6 +181,8 @@ def test_all_functions_against_all_records(session, shape):
         " WHERE indrelid = %s::regclass AND amname = 'conifer'",
         [leaf],
     ).fetchone()[0]
+    session.execute("SET enable_sort = off")  # nobody tells the planner how large the leaf is
+    assert namespace.uses_signatures()
     some, forms = 0, set()
     for number in range(count):
         filter = filters.make_filter(rng)
