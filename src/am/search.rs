@@ -7,12 +7,19 @@ use crate::filter::Filter;
 use crate::index::learn::estimate_unit;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
+use crate::pg::gin;
 use crate::pg::heap::Tid;
 use crate::pg::relation::Relation;
 use crate::storage::{self, PgPages};
 
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
+
+/// If the signatures let through no more rows than this, a GIN index is asked how many rows pass a filter, …
+const FEW_ADMITTED: u64 = 20_000;
+/// … and if these are so few, or so many times k, they are all looked at: that is sooner done than finding the nearest by codes.
+const FEW_MATCHING: usize = 1_000;
+const FEW_FOR_EACH: usize = 20;
 
 /// A recall of 1: only looking at every row is sure to find all.
 pub const EXACT: f64 = 1.0;
@@ -58,6 +65,25 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             self.search = self.search.only(filter.needed(), recall as f32);
         }
         self
+    }
+
+    /// All rows that may pass the filter, in the order of their places, where that is the better way: they are few, and the table has a GIN index on
+    /// `column` that tells them; and its name. To be asked when a wave is over and fewer than k passed.
+    pub fn all_matching(
+        &self,
+        heap: &Relation,
+        filter: &Filter,
+        column: i16,
+        k: usize,
+    ) -> Option<(String, Vec<Tid>)> {
+        if self.search.may_match()? > FEW_ADMITTED {
+            return None;
+        }
+        let predicate = filter.jsonpath()?;
+        let index = gin::index_on(heap, column)?;
+        let most = FEW_MATCHING.max(k.saturating_mul(FEW_FOR_EACH));
+        let rows = gin::rows_matching(&index, &predicate, most)?;
+        Some((index.name(), rows))
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

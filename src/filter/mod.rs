@@ -22,6 +22,7 @@
 pub mod estimate;
 mod evaluate;
 pub mod facet;
+mod jsonpath;
 mod needed;
 mod parse;
 mod path;

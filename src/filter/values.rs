@@ -28,6 +28,16 @@ pub(super) enum Relation {
 }
 
 impl Operands {
+    /// The strings, and the booleans as errors, if there are no others.
+    pub fn texts_and_booleans(&self) -> Option<impl Iterator<Item = Result<&[u8], bool>>> {
+        let booleans = [(self.has_false, false), (self.has_true, true)];
+        let booleans = booleans.into_iter().filter(|(has, _)| *has);
+        let strings = self.strings.iter().map(|text| Ok(&**text));
+        self.numbers
+            .is_empty()
+            .then(|| strings.chain(booleans.map(|(_, truth)| Err(truth))))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         let booleans = usize::from(self.has_false) + usize::from(self.has_true);

@@ -94,6 +94,8 @@ pub struct Search<'p, P: Pages> {
     effort: Effort,
     /// What signatures must hold, and the recall goal.
     only: Option<(Needed, f32)>,
+    /// Entries that the last pass looked at, and those of them whose signatures hold what is needed.
+    admitted: Option<(u64, u64)>,
     /// How many upper bounds the pass keeps.
     quota: usize,
     /// How many lists of the tree the next pass looks at; none chosen yet.
@@ -140,6 +142,7 @@ impl<'p, P: Pages> Search<'p, P> {
             rotated,
             effort,
             only: None,
+            admitted: None,
             lists: None,
             all_lists: false,
             middle: f32::NEG_INFINITY,
@@ -165,6 +168,14 @@ impl<'p, P: Pages> Search<'p, P> {
     pub fn only(mut self, needed: Needed, recall: f32) -> Self {
         self.only = (!needed.is_all()).then_some((needed, recall));
         self
+    }
+
+    /// About how many rows may match by their signatures, at least those that do; None without a filter.
+    #[must_use]
+    pub fn may_match(&self) -> Option<u64> {
+        let (looked_at, may_match) = self.admitted?;
+        let share = (may_match + 1) as f64 / (looked_at + 1) as f64;
+        Some((share * self.state.rows() as f64) as u64)
     }
 
     /// Of a tree's lists that the last pass looked at half have gaps above this.
@@ -230,6 +241,9 @@ impl<'p, P: Pages> Search<'p, P> {
             if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
                 self.stats.passes += 1;
                 self.stats.excluded += kept.looked_at - kept.may_match;
+                if self.only.is_some() {
+                    self.admitted = Some((kept.looked_at, kept.may_match));
+                }
                 self.keep(kept);
                 return Ok(());
             }

@@ -98,12 +98,22 @@ fn by_index(
         search = search.only(filter, METADATA, recall);
     }
     let mut rows = Fetcher::new(&leaf.relation, snapshot);
+    let mut is_first = true;
     loop {
         let wave = search.next(best.bar())?;
         if wave.is_empty() {
             return Ok(());
         }
         rows.fetch(wave, |_, tid, row| best.offer(tid, row))?;
+        if std::mem::take(&mut is_first)
+            && best.rows.worst().is_none()
+            && let Some(filter) = query.filter
+            && let Some((_, matching)) =
+                search.all_matching(&leaf.relation, filter, METADATA, query.k)
+        {
+            best.clear();
+            return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));
+        }
     }
 }
 
@@ -126,6 +136,12 @@ impl<'q> Best<'q> {
             bar: None,
             scratch: Vec::new(),
         }
+    }
+
+    /// Forgets all rows.
+    fn clear(&mut self) {
+        self.rows = TopK::new(self.query.k);
+        self.bar = None;
     }
 
     /// The k-th best key, once there are k rows.

@@ -1,5 +1,7 @@
 //! What differs between PostgreSQL 15 … 18: every function here presents the newest version's face.
 
+pub mod bitmap;
+
 use pgrx::pg_sys;
 
 /// Attribute `index` (from 0) of a descriptor: 18 keeps compact copies in front of the full ones.

@@ -55,6 +55,11 @@ impl Relation {
         row.indisvalid && row.indisready && row.indislive
     }
 
+    /// Must snapshots older than the index not use it, for it knows only the newest of some HOT chains?
+    pub fn checks_xmin(&self) -> bool {
+        self.index_row().indcheckxmin
+    }
+
     /// Is it on some of the rows only?
     pub fn is_partial_index(&self) -> bool {
         // SAFETY: open while self lives; rd_indextuple is set for an index.

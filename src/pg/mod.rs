@@ -13,6 +13,7 @@ pub mod custom_scan;
 pub mod executor;
 pub mod explain;
 pub mod extension;
+pub mod gin;
 pub mod guc;
 pub mod heap;
 pub mod hook;

@@ -26,7 +26,7 @@ use crate::pg::explain::Explain;
 use crate::pg::heap::Tid;
 use crate::pg::memory::work_mem;
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::table_scan::CurrentRow;
+use crate::pg::table_scan::{CurrentRow, IndexFetch};
 use crate::storage::PgPages;
 use core::ffi::CStr;
 use std::collections::HashSet;
@@ -98,6 +98,8 @@ pub struct TopKScan {
     batch_size: usize,
     /// The last row handed out that was found by a scan of the table. Rows that the index did not find may lie before the last of those it did.
     last: Option<Entry>,
+    /// The index that told all rows that match, for the last search that was given up for it.
+    filter_index: Option<String>,
     /// The batch came by the index.
     batch_by_index: bool,
     /// Rows handed out that did.
@@ -123,6 +125,7 @@ impl CustomScan for TopKScan {
             batch: Vec::new(),
             batch_size: 0,
             last: None,
+            filter_index: None,
             batch_by_index: false,
             by_index: HashSet::new(),
             complete: false,
@@ -182,6 +185,9 @@ impl CustomScan for TopKScan {
                     (false, _) => "table",
                 },
             );
+            if let Some(name) = &self.filter_index {
+                explain.text(c"Filter Index", name);
+            }
             if self.found.passes > 0 {
                 explain.number(c"Recall Goal", guc::recall());
                 if self.found.lists > 0 {
@@ -278,22 +284,25 @@ impl TopKScan {
         }
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
+        let mut is_first = true;
         loop {
             let bar = kept.worst().and_then(|worst| worst.key.distance());
             let wave = search.next(bar.map(|bar| key_of_distance(distance, bar)))?;
             if wave.is_empty() {
                 break;
             }
-            rows.prefetch(wave);
-            for &place in wave {
-                if rows.go_to(place) {
-                    let row = rows.current();
-                    let key = self.key(row)?;
-                    kept.push(Entry {
-                        key,
-                        row: row.row(),
-                    });
-                }
+            self.look_at(&mut rows, wave, &mut kept)?;
+            if std::mem::take(&mut is_first)
+                && kept.worst().is_none()
+                && let Some(asked) = self.plan.signatures
+                && let Some(Some(filter)) = &self.filter
+                && let Some((name, matching)) =
+                    search.all_matching(&table, filter, asked.column, wanted)
+            {
+                kept = TopK::growing(wanted);
+                self.filter_index = Some(name);
+                self.look_at(&mut rows, &matching, &mut kept)?;
+                break;
             }
         }
         drop(rows);
@@ -307,6 +316,27 @@ impl TopKScan {
         let mut rows = kept.into_sorted_vec();
         rows.retain(|entry| !self.by_index.contains(&entry.row));
         Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    /// Those of the rows at these places that the quals let through, nearest first.
+    fn look_at(
+        &mut self,
+        rows: &mut IndexFetch<'_>,
+        places: &[Tid],
+        kept: &mut TopK<Entry>,
+    ) -> Result<(), Error> {
+        rows.prefetch(places);
+        for &place in places {
+            if rows.go_to(place) {
+                let row = rows.current();
+                let key = self.key(row)?;
+                kept.push(Entry {
+                    key,
+                    row: row.row(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The query vector. Not before it is needed: a sort would not have evaluated it either.

@@ -96,6 +96,23 @@ DELETE FROM filtered WHERE id % 5 = 0;
 SELECT filter_differences(10);
 VACUUM filtered;
 SELECT filter_differences(10);
+
+-- a GIN index tells the few rows that match, where they are few
+SET enable_bitmapscan = off;
+CREATE INDEX filtered_m ON filtered USING gin (metadata jsonb_path_ops);
+SELECT filter_differences(10);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 1$$);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"$or": [{"class": "c8"}, {"name": "n4711"}], "tags": "t1", "number": {"$gt": 100}}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 5$$);
+DROP INDEX filtered_m;
+CREATE INDEX filtered_m ON filtered USING gin (metadata);
+SELECT filter_differences(10);
+INSERT INTO filtered SELECT 9000 + n, '[1,1,1,1,1,1,1,1]', '{"class": "none"}' FROM generate_series(1, 3) n;
+DELETE FROM filtered WHERE id % 7 = 0;
+SELECT filter_differences(10);
+DROP INDEX filtered_m;
+RESET enable_bitmapscan;
 RESET conifer.recall;
 
 -- a partition's own index
