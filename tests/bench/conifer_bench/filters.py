@@ -8,6 +8,7 @@ import json
 import numpy as np
 
 from .arrangement import timed
+from .conifer import Conifer
 from .data import Dataset, distances
 from .generate import SHARES
 from .pgvector import Pgvector
@@ -125,6 +126,29 @@ def passes(filter: Filter, entry: dict) -> bool:
 
 def _contains(part: dict) -> str:
     return f"metadata @> '{json.dumps(part)}'"
+
+
+class FilteredNamespace(Conifer):
+    """One namespace; with a GIN index on the metadata or without."""
+
+    def __init__(self, dimension, metric, table="item", *, gin=False):
+        super().__init__(dimension, metric, table)
+        self._gin = gin
+        if gin:
+            self.name = f"{self.name}, GIN"
+
+    def index(self, connection, workers=0):
+        seconds = super().index(connection, workers)
+        if self._gin:
+            seconds += timed(connection, [f'CREATE INDEX ON "{self.table}" USING gin (metadata jsonb_path_ops)'])
+        return seconds
+
+    def settings(self, features, k):
+        return [setting for setting in super().settings(features, k) if 0.9 <= setting.get("conifer.recall", 0.9) < 1]
+
+    def serves(self, filter: Filter) -> bool:
+        """Whether its index can be used; else it is no more than the namespace without one."""
+        return not (self._gin and filter.kind == "range")
 
 
 class FilteredTable(Pgvector):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import psycopg
-
 from .. import filters, measure
 from ..arrangement import Arrangement
 from ..clients import Load
-from ..conifer import Conifer
 from ..context import Context
-from ..filters import Filter, FilteredTable
+from ..filters import Filter, FilteredNamespace, FilteredTable
 from ..result import cell, measured, plan_of, standing
 from ..system import Vector
 
@@ -84,7 +81,8 @@ def _arrangements(context: Context, n: int) -> list[Arrangement]:
         for order in ("relaxed_order", "strict_order")
     ]
     return [
-        Conifer(dimension, metric),
+        FilteredNamespace(dimension, metric),
+        FilteredNamespace(dimension, metric, "item_gin", gin=True),
         *iterative,
         FilteredTable(dimension, metric, "item_btree", by="B-tree"),
         FilteredTable(dimension, metric, "item_gin", by="GIN"),
@@ -104,35 +102,19 @@ def _under(context: Context, one: Filter, arrangements: list[Arrangement]) -> li
         "k": context.k,
         "clients": 1,
     }
-    contestants, plans, refused = {}, {}, []
+    contestants, plans = {}, {}
     for arrangement in arrangements:
-        if arrangement.system == "conifer":
-            if reason := _refusal(context, arrangement, one):
-                missing = {"status": "not built", "reason": reason}
-                refused.append(cell(arrangement, parameters, []) | missing)
-                continue
-        elif not arrangement.serves(one):
+        if not arrangement.serves(one):
             continue
         for setting in arrangement.settings(context.features, context.k):
             step = _step(context, arrangement, one, context.dataset.queries[0])
             plans[arrangement, repr(setting)] = plan_of(context, arrangement, setting, step)
             contestants[arrangement, repr(setting)] = _Asked(context, arrangement, setting, one, truth)
     rounds = measure.in_turns(contestants, context.rounds, context.noise)
-    return refused + [
+    return [
         cell(contestant.arrangement, {**parameters, **contestant.setting, "plan": plans[key]}, rounds[key])
         for key, contestant in contestants.items()
     ]
-
-
-def _refusal(context: Context, arrangement: Arrangement, one: Filter) -> str | None:
-    """What Conifer says to a filter that it does not take yet."""
-    step = _step(context, arrangement, one, context.dataset.queries[0])
-    with context.connect(arrangement.schema) as connection:
-        try:
-            connection.execute(step.sql, step.parameters)
-        except psycopg.errors.InvalidParameterValue as error:
-            return f"pc_query refuses it: {error.diag.message_primary}"
-    return None
 
 
 def _step(context: Context, arrangement: Arrangement, one: Filter, query):
