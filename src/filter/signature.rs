@@ -1,7 +1,8 @@
 //! A record's metadata in 64 bits: whether it may have a value, told without reading it.
 //!
-//! Each pair of a field and a value (each element, of a list) sets two bits. A record whose signature lacks one of a
-//! pair's bits does not have the pair; one that has both may have it. Entries of the leaf index carry signatures, so the
+//! Each pair of a field and a value (each element, of a list) sets four bits. A record whose signature lacks one of a
+//! pair's bits does not have the pair; one that has all may have it: of records with five other pairs 1 in 200, with nine 1 in 30, with
+//! fifteen 1 in 7 (two bits would let through 1 in 50, 1 in 17 and 1 in 7). Entries of the leaf index carry signatures, so the
 //! hash is part of the on-disk format: it never changes.
 #![forbid(unsafe_code)]
 
@@ -68,7 +69,9 @@ fn bits(field: &[u8], kind: u8, value: &[u8]) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^= hash >> 33;
-    1 << (hash & 63) | 1 << (hash >> 6 & 63)
+    [0, 6, 12, 18]
+        .into_iter()
+        .fold(0, |bits, at| bits | 1 << (hash >> at & 63))
 }
 
 #[cfg(test)]
@@ -86,9 +89,9 @@ mod tests {
         assert_eq!(signature("{}"), 0);
         // Computed apart from this code; indexes on disk have them.
         let golden = [
-            (r#"{"genre": "drama"}"#, 0x0000_0040_8000_0000),
-            (r#"{"seen": true}"#, 0x0800_0000_0000_0400),
-            (r#"{"year": 2020}"#, 0x0000_0000_0000_0404),
+            (r#"{"genre": "drama"}"#, 0x0000_0440_8000_4000),
+            (r#"{"seen": true}"#, 0x0800_0004_0000_2400),
+            (r#"{"year": 2020}"#, 0x0000_0000_1002_0404),
         ];
         for (json, expected) in golden {
             assert_eq!(signature(json), expected, "{json}");
@@ -126,6 +129,6 @@ mod tests {
             .iter()
             .filter(|found| *found & wanted == wanted)
             .count();
-        assert!(by_chance < 60, "{by_chance}");
+        assert!(by_chance < 20, "{by_chance}");
     }
 }
