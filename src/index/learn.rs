@@ -7,9 +7,9 @@
 //! candidates, and with which gap its list would have been looked at. The goal's quantiles of these are what searches go by, the
 //! ten and the hundred nearest apart.
 //!
-//! Of a tree's lists the farther ones are left out, as many as hardly any neighbour is in: a quarter is looked at, or a half where that is
+//! Of a tree's lists the farther ones are left out, as many as hardly any neighbour is in: an eighth is looked at, a quarter or a half where that is
 //! not enough, or all. Neighbours grow rarer with the number of lists looked at about as its reciprocal does, so beyond those looked at are
-//! about as many more as were found in the farther half of them.
+//! nearly as many more as were found in the farther half of them.
 #![forbid(unsafe_code)]
 
 use super::pages::Pages;
@@ -56,6 +56,8 @@ const LEAST_LISTS: usize = 512;
 const FEW_FAR: usize = 50;
 /// … of so many queries.
 const TRIED: usize = 64;
+/// Beyond them are so many times as many as there: the share beyond x of n lists goes about with 1/x − 1/n.
+const BEYOND_FAR: f32 = 0.75;
 
 /// What so many neighbours need more than, and so many times as many as were not seen, can be told from those seen; …
 const TOLD: usize = 24;
@@ -158,8 +160,8 @@ impl Needs {
         if self.complete {
             return 0.0;
         }
-        let found = self.gaps.len().max(1) as f32;
-        self.far as f32 / (found + self.far as f32)
+        let (found, beyond) = (self.gaps.len().max(1) as f32, self.far as f32 * BEYOND_FAR);
+        beyond / (found + beyond)
     }
 }
 

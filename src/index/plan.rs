@@ -73,7 +73,7 @@ impl Limits {
 /// ones are as good.
 #[must_use]
 pub fn rows_per_list(rows: u64, copies: u32) -> u64 {
-    const FEW: f64 = 100.0;
+    const FEW: f64 = 120.0;
     const FEW_OF_ONE_ENTRY: f64 = 300.0;
     const MANY_LISTS: f64 = 8192.0;
     let few = if copies < 2 { FEW_OF_ONE_ENTRY } else { FEW };
