@@ -7,7 +7,7 @@ use crate::filter::Filter;
 use crate::index::learn::estimate_unit;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
-use crate::pg::gin;
+use crate::pg::gin::{self, Matching};
 use crate::pg::heap::Tid;
 use crate::pg::relation::Relation;
 use crate::storage::{self, PgPages};
@@ -75,15 +75,12 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         filter: &Filter,
         column: i16,
         k: usize,
-    ) -> Option<(String, Vec<Tid>)> {
+    ) -> Option<Matching> {
         if self.search.may_match()? > FEW_ADMITTED {
             return None;
         }
-        let predicate = filter.jsonpath()?;
-        let index = gin::index_on(heap, column)?;
         let most = FEW_MATCHING.max(k.saturating_mul(FEW_FOR_EACH));
-        let rows = gin::rows_matching(&index, &predicate, most)?;
-        Some((index.name(), rows))
+        gin::matching(heap, column, filter, most)
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

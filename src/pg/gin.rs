@@ -4,14 +4,26 @@ use super::compat::bitmap;
 use super::heap::{Snapshot, Tid};
 use super::memory;
 use super::relation::{LockMode, Oid, Relation};
+use crate::filter::Filter;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
 /// The operator families of `jsonb_ops` and `jsonb_path_ops` under GIN; built-in ones keep their OIDs for ever (pg_opfamily.dat).
 const FAMILIES: [u32; 2] = [4036, 4037];
 
+/// Which index was asked, and the places of the rows in order.
+pub type Matching = (String, Vec<Tid>);
+
+/// The rows that may match a filter on a column, if a GIN index can tell them and they are no more than `most`.
+pub fn matching(table: &Relation, column: i16, filter: &Filter, most: usize) -> Option<Matching> {
+    let predicate = filter.jsonpath()?;
+    let index = index_on(table, column)?;
+    let rows = rows_matching(&index, &predicate, most)?;
+    Some((index.name(), rows))
+}
+
 /// A GIN index on that column of a table, of all rows, that queries may use.
-pub fn index_on(table: &Relation, column: i16) -> Option<Relation> {
+fn index_on(table: &Relation, column: i16) -> Option<Relation> {
     table.index_list().into_iter().find_map(|oid| {
         let index = Relation::try_open_any(oid, LockMode::AccessShare)?;
         is_gin_on(&index, column).then_some(index)
@@ -30,7 +42,7 @@ fn is_gin_on(index: &Relation, column: i16) -> bool {
 }
 
 /// The places of the rows for which the predicate may be true, in order: they are to be looked at again. None if they are more than `most`.
-pub fn rows_matching(index: &Relation, predicate: &str, most: usize) -> Option<Vec<Tid>> {
+fn rows_matching(index: &Relation, predicate: &str, most: usize) -> Option<Vec<Tid>> {
     let text = CString::new(predicate).ok()?;
     let mut found = Vec::new();
     // SAFETY: the index is open and locked, its first column is of jsonb_ops or jsonb_path_ops, which have the operator @@ under this
