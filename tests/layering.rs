@@ -146,7 +146,7 @@ impl Source {
             let rest = &self.code[at + name.len()..];
             rest.starts_with(|next: char| next.is_ascii_digit())
         });
-        if version && self.path != "pg/compat.rs" {
+        if version && self.path != "pg/compat.rs" && !self.path.starts_with("pg/compat/") {
             say("tells PostgreSQL versions apart");
         }
         faults

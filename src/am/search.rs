@@ -80,7 +80,7 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             return None;
         }
         let most = FEW_MATCHING.max(k.saturating_mul(FEW_FOR_EACH));
-        gin::matching(heap, column, filter, most)
+        gin::matching(heap, column, &filter.jsonpath()?, most)
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

@@ -6,6 +6,7 @@ use super::argument::{
 };
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::filter::estimate::Sample;
 use crate::namespace::by_filter::{self, Condition};
 use crate::namespace::record::MetadataChange;
 use crate::namespace::{self, search};
@@ -36,8 +37,15 @@ fn pc_matches(
 /// For the planner: what share of the rows pc_matches lets through.
 #[pg_extern(immutable, parallel_safe, strict)]
 fn pc_matches_support(request: SupportRequest<'_>) -> SupportAnswer {
-    // What is no filter is told of when it is asked about a row.
-    request.selectivity(|sample, filter| Filter::parse(filter).ok()?.selectivity(sample).ok())
+    request.selectivity(|column, filter| {
+        let sample = Sample {
+            nulls: column.nulls,
+            common: column.common,
+            others: column.others,
+        };
+        // What is no filter is told of when it is asked about a row.
+        Filter::parse(filter).ok()?.selectivity(&sample).ok()
+    })
 }
 
 /// What pc_update makes of metadata, for use in any SQL.

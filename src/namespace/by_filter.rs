@@ -241,7 +241,8 @@ fn each(
     };
     // One row of a page costs about as much to read by its place as all of them one after the other.
     let most = table.blocks() as usize;
-    let matching = condition.and_then(|asked| gin::matching(table, METADATA, &asked.filter, most));
+    let predicate = condition.and_then(|asked| asked.filter.jsonpath());
+    let matching = predicate.and_then(|asked| gin::matching(table, METADATA, &asked, most));
     match matching {
         Some((_, places)) => {
             Fetcher::new(table, snapshot).fetch(&places, |_, tid, row| look_at(tid, row))

@@ -4,7 +4,6 @@ use super::compat::bitmap;
 use super::heap::{Snapshot, Tid};
 use super::memory;
 use super::relation::{LockMode, Oid, Relation};
-use crate::filter::Filter;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
@@ -14,11 +13,10 @@ const FAMILIES: [u32; 2] = [4036, 4037];
 /// Which index was asked, and the places of the rows in order.
 pub type Matching = (String, Vec<Tid>);
 
-/// The rows that may match a filter on a column, if a GIN index can tell them and they are no more than `most`.
-pub fn matching(table: &Relation, column: i16, filter: &Filter, most: usize) -> Option<Matching> {
-    let predicate = filter.jsonpath()?;
+/// The rows for which a predicate on a column may be true, if a GIN index can tell them and they are no more than `most`.
+pub fn matching(table: &Relation, column: i16, predicate: &str, most: usize) -> Option<Matching> {
     let index = index_on(table, column)?;
-    let rows = rows_matching(&index, &predicate, most)?;
+    let rows = rows_matching(&index, predicate, most)?;
     Some((index.name(), rows))
 }
 

@@ -31,6 +31,7 @@ pub mod number_array;
 pub mod operator;
 pub mod parallel;
 mod pg_list;
+mod planner_tree;
 pub mod probe;
 pub mod relation;
 pub mod relation_shape;

@@ -2,7 +2,6 @@
 
 use super::json;
 use super::pg_list;
-use crate::filter::estimate::Sample;
 use core::ffi::c_int;
 use core::marker::PhantomData;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
@@ -18,6 +17,17 @@ pub struct SupportRequest<'fcx> {
     call: PhantomData<&'fcx ()>,
 }
 
+/// What ANALYZE keeps of a column of `jsonb`: bytes behind the header of some values.
+#[derive(Default)]
+pub struct ColumnSample {
+    /// The share of rows that have none.
+    pub nulls: f64,
+    /// The most common values and their shares of all rows.
+    pub common: Vec<(Vec<u8>, f64)>,
+    /// Some of the other values, each standing for as many rows.
+    pub others: Vec<Vec<u8>>,
+}
+
 /// The request, answered, or null: not understood.
 pub struct SupportAnswer(pg_sys::Datum);
 
@@ -27,7 +37,7 @@ impl SupportRequest<'_> {
     /// PostgreSQL guesses.
     pub fn selectivity(
         self,
-        estimate: impl FnOnce(&Sample, &[u8]) -> Option<f64>,
+        estimate: impl FnOnce(ColumnSample, &[u8]) -> Option<f64>,
     ) -> SupportAnswer {
         let not_understood = SupportAnswer(pg_sys::Datum::null());
         // SAFETY: the planner passes a live node of the kind its tag tells, whose fields are as PostgreSQL's manual says.
@@ -54,7 +64,7 @@ impl SupportRequest<'_> {
             }
             let sample = sample_of(request, column);
             let bytes = json::payload_of_datum((*constant).constvalue);
-            let Some(share) = estimate(&sample, &bytes) else {
+            let Some(share) = estimate(sample, &bytes) else {
                 return not_understood;
             };
             request.selectivity = share;
@@ -70,8 +80,8 @@ impl SupportRequest<'_> {
 unsafe fn sample_of(
     request: &pg_sys::SupportRequestSelectivity,
     column: *mut pg_sys::Node,
-) -> Sample {
-    let mut sample = Sample::default();
+) -> ColumnSample {
+    let mut sample = ColumnSample::default();
     // SAFETY: examine_variable fills the struct; a statistics row that it found is let go of by the function it names, as
     // ReleaseVariableStats (utils/selfuncs.h) does.
     unsafe {

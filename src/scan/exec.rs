@@ -11,6 +11,7 @@
 //! pass: rows may come late, but none is lost and none comes twice.
 #![forbid(unsafe_code)]
 
+use super::key::{Entry, SortKey, key_of_distance};
 use super::private::{FILTERS, LIMIT, Limit, OFFSET, QUERY, TopKPlan};
 use crate::am;
 use crate::am::search::IndexSearch;
@@ -43,46 +44,6 @@ pub const LEAST_FURTHER: usize = 1_000;
 /// Entries that fit in `work_mem`.
 pub fn largest_batch(work_mem: usize) -> usize {
     (work_mem / size_of::<Entry>()).max(LEAST_FURTHER)
-}
-
-/// One row's place in the order: by distance, then by place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    key: SortKey,
-    row: Tid,
-}
-
-/// A `float8` or NULL as an integer of the same order: numbers, then NaN, then NULL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SortKey(u64);
-
-impl SortKey {
-    const NULL: Self = Self(u64::MAX);
-    /// All NaN are equal.
-    const NAN: Self = Self(u64::MAX - 1);
-
-    #[inline]
-    fn of(distance: f64) -> Self {
-        const SIGN: u64 = 1 << 63;
-        if distance.is_nan() {
-            return Self::NAN;
-        }
-        // Minus zero equals zero; the sum makes it so.
-        let bits = (distance + 0.0).to_bits();
-        Self(if bits & SIGN == 0 { bits | SIGN } else { !bits })
-    }
-
-    /// The number it stands for; None for NULL and NaN.
-    fn distance(self) -> Option<f64> {
-        const SIGN: u64 = 1 << 63;
-        (self < Self::NAN).then(|| {
-            f64::from_bits(if self.0 & SIGN == 0 {
-                !self.0
-            } else {
-                self.0 & !SIGN
-            })
-        })
-    }
 }
 
 /// The state of one execution of the node.
@@ -394,15 +355,6 @@ impl TopKScan {
     }
 }
 
-/// The key ([`crate::metric::Scorer::exact`]) of rows at a distance.
-fn key_of_distance(distance: Distance, value: f64) -> f64 {
-    match distance {
-        Distance::L2 => value * value,
-        Distance::Cosine => value - 1.0,
-        Distance::InnerProduct | Distance::L1 => value,
-    }
-}
-
 #[cold]
 fn different_dimensions(column_first: bool, column: usize, query: usize) -> Error {
     let (left, right) = if column_first {
@@ -426,34 +378,6 @@ fn limit_at_run_time(executor: &mut Executor<'_>) -> Result<usize, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_sort_as_float8_does_with_nulls_last() {
-        let ascending = [
-            f64::NEG_INFINITY,
-            f64::MIN,
-            -1.5,
-            -1.0,
-            -f64::MIN_POSITIVE,
-            -5e-324,
-            0.0,
-            5e-324,
-            1.0,
-            f64::MAX,
-            f64::INFINITY,
-            f64::NAN,
-        ];
-        let mut keys: Vec<SortKey> = ascending.into_iter().map(SortKey::of).collect();
-        keys.push(SortKey::NULL);
-        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
-    }
-
-    #[test]
-    fn equal_values_have_equal_keys() {
-        assert_eq!(SortKey::of(-0.0), SortKey::of(0.0));
-        let negative_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
-        assert_eq!(SortKey::of(negative_nan), SortKey::of(f64::NAN));
-    }
 
     #[test]
     fn a_batch_fits_work_mem_but_is_never_tiny() {

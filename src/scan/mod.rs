@@ -12,6 +12,7 @@
 
 mod cost;
 mod exec;
+mod key;
 mod private;
 mod shape;
 
