@@ -38,7 +38,7 @@ const TIGHTER: f32 = 0.8;
 /// … and this is added to ε.
 const MARGIN: f32 = 0.1;
 /// A tree may lose a neighbour by its list or by its code, seldom by both: by its list this share of what the goal lets pass, …
-const BY_LIST: [f32; NEIGHBOURS.len()] = [0.7, 0.6];
+const BY_LIST: f32 = 0.6;
 /// … and by its code this share, for each of [`NEIGHBOURS`]; what is looked at beyond the bounds finds many of those.
 ///
 /// What is learned of so few misses is unsure. The lists decide, so theirs is the smaller.
@@ -195,7 +195,7 @@ pub fn learn(
         let share = if is_tree { BY_CODE[at] } else { 1.0 };
         goals(&all[at].epsilon, share, 0.0).map(|epsilon| (epsilon + MARGIN).min(WIDE))
     });
-    let gaps = std::array::from_fn(|at| goals(&all[at].gaps, BY_LIST[at], all[at].beyond()));
+    let gaps = std::array::from_fn(|at| goals(&all[at].gaps, BY_LIST, all[at].beyond()));
     let rows = state.rows();
     update_meta(pages, |meta| {
         meta.epsilon = epsilon;
