@@ -15,11 +15,14 @@ use crate::storage::{self, PgPages};
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
 
-/// If the signatures let through no more rows than this, a GIN index is asked how many rows pass a filter, …
-const FEW_ADMITTED: u64 = 20_000;
-/// … and if these are so few, or so many times k, they are all looked at: that is sooner done than finding the nearest by codes.
-const FEW_MATCHING: usize = 1_000;
-const FEW_FOR_EACH: usize = 20;
+/// What looking at a row costs where all that match are looked at in the order of their places, …
+const ROW_IN_ORDER: f64 = 0.8;
+/// … where the nearest by their codes are, …
+const ROW_BY_CODE: f64 = 1.5;
+/// … and what a row's code does: in microseconds, at some hundreds of dimensions.
+const CODE: f64 = 0.003;
+/// A GIN index is asked if by what the first rows told it finds no more than so many times as many as pay: it costs something to ask.
+const WORTH_ASKING: f64 = 3.0;
 
 /// A recall of 1: only looking at every row is sure to find all.
 pub const EXACT: f64 = 1.0;
@@ -68,19 +71,21 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
     }
 
     /// All rows that may pass the filter, in the order of their places, where that is the better way: they are few, and the table has a GIN index on
-    /// `column` that tells them; and its name. To be asked when a wave is over and fewer than k passed.
+    /// `column` that tells them; and its name. To be asked when a wave is over and fewer than k passed, `passed` of them.
     pub fn all_matching(
         &self,
         heap: &Relation,
         filter: &Filter,
         column: i16,
-        k: usize,
+        (k, passed): (usize, usize),
     ) -> Option<Matching> {
-        if self.search.may_match()? > FEW_ADMITTED {
+        let admitted = self.search.may_match()? as f64;
+        let share = (passed + 1) as f64 / (self.search.stats.candidates + 2) as f64;
+        let most = worth_reading(self.search.rows() as f64, admitted, k as f64);
+        if admitted * share > most * WORTH_ASKING {
             return None;
         }
-        let most = FEW_MATCHING.max(k.saturating_mul(FEW_FOR_EACH));
-        gin::matching(heap, column, &filter.jsonpath()?, most)
+        gin::matching(heap, column, &filter.jsonpath()?, most as usize)
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key
@@ -100,7 +105,36 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
     }
 }
 
+/// How many matching rows are as soon looked at as the k nearest of them are found by the codes of all `rows`, of which signatures admit so
+/// many: m · [`ROW_IN_ORDER`] = rows · [`CODE`] + k · admitted / m · [`ROW_BY_CODE`], solved for m.
+fn worth_reading(rows: f64, admitted: f64, k: f64) -> f64 {
+    let codes = rows * CODE;
+    let looked_at = 4.0 * ROW_IN_ORDER * ROW_BY_CODE * k * admitted;
+    (codes + (codes * codes + looked_at).sqrt()) / (2.0 * ROW_IN_ORDER)
+}
+
 /// Above what rounding may have taken from an estimate: a row at the same distance as the k-th is looked at for its id's sake.
 fn rounded_up(key: f32) -> f32 {
     key + key.abs() * 4.0 * f32::EPSILON
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_worth_reading_costs_as_much_either_way() {
+        for (rows, admitted, k) in [
+            (62_436.0, 2_700.0, 10.0),
+            (1e6, 34_000.0, 10.0),
+            (1e3, 1e3, 100.0),
+        ] {
+            let most = worth_reading(rows, admitted, k);
+            let by_code = rows * CODE + k * admitted / most * ROW_BY_CODE;
+            assert!(
+                (most * ROW_IN_ORDER / by_code - 1.0).abs() < 1e-6,
+                "{rows}: {most}"
+            );
+        }
+    }
 }

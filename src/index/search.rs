@@ -170,6 +170,12 @@ impl<'p, P: Pages> Search<'p, P> {
         self
     }
 
+    /// How many rows the index is of, as far as is known.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.state.rows()
+    }
+
     /// About how many rows may match by their signatures, at least those that do; None without a filter.
     #[must_use]
     pub fn may_match(&self) -> Option<u64> {

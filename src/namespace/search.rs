@@ -109,7 +109,7 @@ fn by_index(
             && best.rows.worst().is_none()
             && let Some(filter) = query.filter
             && let Some((_, matching)) =
-                search.all_matching(&leaf.relation, filter, METADATA, query.k)
+                search.all_matching(&leaf.relation, filter, METADATA, (query.k, best.rows.len()))
         {
             best.clear();
             return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));

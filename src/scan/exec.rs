@@ -258,7 +258,7 @@ impl TopKScan {
                 && let Some(asked) = self.plan.signatures
                 && let Some(Some(filter)) = &self.filter
                 && let Some((name, matching)) =
-                    search.all_matching(&table, filter, asked.column, wanted)
+                    search.all_matching(&table, filter, asked.column, (wanted, kept.len()))
             {
                 kept = TopK::growing(wanted);
                 self.filter_index = Some(name);

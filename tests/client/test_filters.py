@@ -206,9 +206,30 @@ def test_all_functions_against_all_records(session, shape):
             forms.add(session.execute("SELECT conifer_inspect(%s::regclass) ->> 'form'", [index]).fetchone()[0])
             assert session.execute("SELECT * FROM conifer_check(%s::regclass)", [index]).fetchall() == []
     namespace.check_records()
+    if shape == "gin":
+        assert asks_gin(session, leaf)
     # it was not all or nothing that passed, and the index had the form meant
     assert some > count / 2
     assert forms == {"flat" if shape == "small" else "tree"}
+
+
+def asks_gin(session, leaf: str) -> bool:
+    """Does pc_query ask the GIN index for a record that one in a thousand is?"""
+    session.execute(
+        "SELECT pc_upsert('filtered', 'gin', 'rare', %s::vector, '{\"genre\": \"rare\"}')", [str([0.5] * DIMENSION)]
+    )
+    query = "SELECT id FROM pc_query('filtered', 'gin', %s::vector, 3, '{\"genre\": \"rare\"}')"
+    scans = (
+        "SELECT sum(idx_scan) FROM pg_stat_all_indexes s JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam"
+        " WHERE s.relid = %s::regclass AND amname = 'gin'"
+    )
+    counts = []
+    for _ in range(2):
+        session.execute("SELECT pg_stat_force_next_flush()")
+        session.execute("SELECT pg_stat_clear_snapshot()")
+        counts.append(session.execute(scans, [leaf]).fetchone()[0])
+        assert session.execute(query, [str([0.0] * DIMENSION)]).fetchall() == [("rare",)]
+    return counts[1] > counts[0]
 
 
 CALLS = [
