@@ -20,7 +20,7 @@ pub const NO_BLOCK: u32 = u32::MAX;
 pub const META_BLOCK: u32 = 0;
 
 /// The format this version writes and reads.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 use crate::error::Error;
 

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(
             page[SPECIAL..],
             [
-                0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0x43, 0x49,
+                0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0x43, 0x49,
                 0x46, 0x4e
             ]
         );
