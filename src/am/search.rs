@@ -15,7 +15,8 @@ use crate::storage::{self, PgPages};
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
 
-/// What looking at a row costs where all that match are looked at in the order of their places, …
+/// Reckoned from the times of whole queries, not measured one by one: what looking at a row costs where all that match are looked at in the order
+/// of their places, …
 const ROW_IN_ORDER: f64 = 0.8;
 /// … where the nearest by their codes are, …
 const ROW_BY_CODE: f64 = 1.5;
