@@ -94,13 +94,11 @@ impl<'a> Executor<'a> {
     pub fn jsonb<T>(
         &mut self,
         index: usize,
-        read: impl FnOnce(&[u8]) -> Result<T, Error>,
+        read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
         self.evaluate(index, |datum, is_null, type_oid| {
             let known = !is_null && type_oid == pg_sys::JSONBOID;
-            known
-                .then(|| read(&super::json::payload_of_datum(datum)))
-                .transpose()
+            Ok(known.then(|| read(&super::json::payload_of_datum(datum))))
         })
     }
 

@@ -1,6 +1,7 @@
 //! `jsonb` values between Rust and PostgreSQL: their stored bytes and their text, never a value tree.
 
 use super::report::OrReport;
+use super::sql_type::stand_for;
 use super::varlena::{self, HEADER, NewVarlena};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, IntoDatum};
@@ -138,19 +139,7 @@ unsafe impl BoxRet for JsonbOut {
     }
 }
 
-macro_rules! is_jsonb {
-    ($($ty:ty),*) => {$(
-        // SAFETY: the types stand for the built-in jsonb.
-        unsafe impl SqlTranslatable for $ty {
-            const TYPE_IDENT: &'static str = concat!(module_path!(), "::jsonb");
-            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("jsonb"));
-            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-                Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
-        }
-    )*};
-}
-is_jsonb!(JsonbArg<'_>, JsonbOut);
+stand_for!("jsonb": JsonbArg<'_>, JsonbOut);
 
 /// An argument of type `jsonb[]`: the stored bytes of each element, or none for a null.
 pub struct JsonbArrayArg<'a>(Vec<Option<&'a [u8]>>);

@@ -38,6 +38,7 @@ pub mod relation_shape;
 pub mod report;
 pub mod selectivity;
 pub mod spi_row;
+mod sql_type;
 pub mod table_scan;
 #[cfg(feature = "pg_test")]
 mod tests;

@@ -57,13 +57,13 @@ impl<T: Copy> Known<T> {
 }
 
 /// A function of the extension, by its name and the types of its arguments.
-pub struct NamedFunction<const N: usize> {
+pub struct NamedFunction {
     name: &'static CStr,
-    arguments: [pg_sys::Oid; N],
+    arguments: [pg_sys::Oid; 2],
     known: Known<FunctionId>,
 }
 
-impl NamedFunction<2> {
+impl NamedFunction {
     /// Of two `jsonb`.
     pub const fn of_two_jsonb(name: &'static CStr) -> Self {
         Self {
@@ -72,15 +72,15 @@ impl NamedFunction<2> {
             known: Known::new(),
         }
     }
-}
 
-impl<const N: usize> NamedFunction<N> {
     /// Nothing if the extension is not (wholly) in this database.
     pub fn get(&self) -> Option<FunctionId> {
         self.known.get(|| {
             let schema = extension::schema_oid()?;
             // SAFETY: copies so many OIDs into the current memory context.
-            let arguments = unsafe { pg_sys::buildoidvector(self.arguments.as_ptr(), N as c_int) };
+            let arguments = unsafe {
+                pg_sys::buildoidvector(self.arguments.as_ptr(), self.arguments.len() as c_int)
+            };
             let function = cached_oid(
                 SysCacheIdentifier::PROCNAMEARGSNSP,
                 pg_sys::Anum_pg_proc_oid,

@@ -2,14 +2,12 @@
 
 use super::json;
 use super::pg_list;
+use super::sql_type::stand_for;
 use core::ffi::c_int;
 use core::marker::PhantomData;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::pg_sys::{self, NodeTag};
-use pgrx::pgrx_sql_entity_graph::metadata::{
-    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
-};
 
 /// What the planner asks of a support function.
 pub struct SupportRequest<'fcx> {
@@ -160,16 +158,4 @@ unsafe impl BoxRet for SupportAnswer {
     }
 }
 
-macro_rules! is_internal {
-    ($($ty:ty),*) => {$(
-        // SAFETY: the types stand for `internal`.
-        unsafe impl SqlTranslatable for $ty {
-            const TYPE_IDENT: &'static str = concat!(module_path!(), "::internal");
-            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("internal"));
-            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-                Ok(ReturnsRef::One(SqlMappingRef::literal("internal")));
-        }
-    )*};
-}
-is_internal!(SupportRequest<'_>, SupportAnswer);
+stand_for!("internal": SupportRequest<'_>, SupportAnswer);

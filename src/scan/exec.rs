@@ -317,8 +317,7 @@ impl TopKScan {
             let filters = self.plan.signatures.map_or(0, |asked| asked.filters);
             let mut all = Some(Filter::default());
             for number in 0..filters {
-                let filter =
-                    executor.jsonb(FILTERS + number, |bytes| Ok(Filter::parse(bytes).ok()))?;
+                let filter = executor.jsonb(FILTERS + number, |bytes| Filter::parse(bytes).ok())?;
                 all = match (all, filter.flatten()) {
                     (Some(all), Some(filter)) => Some(all.and(filter)),
                     _ => None,

@@ -21,8 +21,8 @@ impl SortKey {
     /// All NaN are equal.
     const NAN: Self = Self(u64::MAX - 1);
 
-    #[inline]
     /// Of a number.
+    #[inline]
     pub fn of(distance: f64) -> Self {
         const SIGN: u64 = 1 << 63;
         if distance.is_nan() {

@@ -37,7 +37,7 @@ const OPERATORS: [(Distance, &core::ffi::CStr); 4] = [
 thread_local! {
     static FUNCTIONS: OperatorFunctions<4> =
         const { OperatorFunctions::new(c"vector", [OPERATORS[0].1, OPERATORS[1].1, OPERATORS[2].1, OPERATORS[3].1]) };
-    static MATCHES: NamedFunction<2> = const { NamedFunction::of_two_jsonb(c"pc_matches") };
+    static MATCHES: NamedFunction = const { NamedFunction::of_two_jsonb(c"pc_matches") };
 }
 
 /// Called once when the library is loaded.
