@@ -13,8 +13,9 @@ use crate::pg::heap::Tid;
 use crate::pg::index_vacuum::IndexVacuum;
 use crate::storage::{self, PgPages};
 
-/// What recall takes is learned anew when the index has grown this many times, or shrunk.
-const LEARN_AGAIN: u64 = 2;
+/// What recall takes is learned anew when the index has grown or shrunk by one in so many of the rows that it was learned at: what half or twice
+/// as many rows taught misses a goal by a hair.
+const LEARN_AGAIN: u64 = 4;
 
 /// ambulkdelete.
 pub fn remove(vacuum: &mut IndexVacuum, is_dead: &mut dyn FnMut(Tid) -> bool) -> Result<(), Error> {
@@ -38,7 +39,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         let mut source = Source::new(&heap, &vacuum.index);
         let vector = &mut |tid| source.vector(tid);
         let done = maintain(&pages, &mut state, super::limits(), vector)?;
-        if must_learn(&state) {
+        if must_learn(state.rows(), state.meta.learned) {
             let queries = queries(&pages, &state, &mut source)?;
             learn(&pages, &mut state, &queries, &mut |scorer, tids| {
                 source.keys(scorer, tids)
@@ -50,10 +51,10 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
     Ok(())
 }
 
-fn must_learn(state: &IndexState) -> bool {
-    let (entries, learned) = (state.rows(), state.meta.learned);
-    entries >= learn::LEAST_ENTRIES
-        && (entries >= learned.saturating_mul(LEARN_AGAIN) || entries <= learned / LEARN_AGAIN)
+/// Of an index of so many rows that learned at so many, 0 if it has not.
+fn must_learn(rows: u64, learned: u64) -> bool {
+    rows >= learn::LEAST_ENTRIES
+        && (learned == 0 || rows.abs_diff(learned) >= learned.div_ceil(LEARN_AGAIN))
 }
 
 /// Some of the index's own rows, spread evenly over it.
@@ -72,4 +73,26 @@ fn queries(
         }
     }
     Ok(queries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_learns_again_after_a_quarter_has_come_or_gone() {
+        for (rows, learned, must) in [
+            (499, 0, false),
+            (500, 0, true),
+            (1000, 1000, false),
+            (1249, 1000, false),
+            (1250, 1000, true),
+            (751, 1000, false),
+            (750, 1000, true),
+            (499, 1000, false),
+            (u64::MAX, 1, true),
+        ] {
+            assert_eq!(must_learn(rows, learned), must, "{rows} of {learned}");
+        }
+    }
 }
