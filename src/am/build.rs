@@ -35,9 +35,6 @@ const LEAST_PARALLEL: usize = 2048;
 /// Progress is told once in so many rows.
 const REPORTED: u64 = 1024;
 
-/// A row of the sample.
-type Sampled = (EntryTid, Vec<f32>);
-
 /// Fills the empty index.
 pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     // Through a handle of its own: the table is read through the build's.
@@ -48,11 +45,13 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
     let state = IndexState::read(&pages)?;
 
     build.begin_phase(SAMPLING);
-    let mut sample: Vec<Sampled> = Vec::new();
-    self::sample(build, CENTRE_SAMPLE as usize, &mut |tid, vector| {
-        sample.push((tid, vector.to_vec()));
+    let mut queries = SomeRows::new(learn::queries(state.meta.dimension as usize));
+    let mut mean = Mean::new(&state);
+    sample(build, CENTRE_SAMPLE as usize, &mut |tid, vector| {
+        queries.offer(tid, vector);
+        mean.add(vector);
     })?;
-    let workers = if sample.len() >= LEAST_PARALLEL {
+    let workers = if queries.offered >= LEAST_PARALLEL {
         parallel::workers()?
     } else {
         None
@@ -63,14 +62,13 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         let (lists, copies) = limits.lists(rows);
         let wanted = limits.sampled(lists, state.quantizer.code_bits());
         let mut large = Sample::new(&state, wanted);
-        self::sample(build, wanted as usize, &mut |_, vector| large.add(vector))?;
+        sample(build, wanted as usize, &mut |_, vector| large.add(vector))?;
         build.begin_phase(CHOOSING);
         let mut pause = || pages.pause();
         Plan::tree(large, None, (lists, copies), workers.as_ref(), &mut pause)
     } else {
-        let mut mean = Mean::new(&state);
-        if sample.len() as u64 >= LEAST_CENTRED {
-            sample.iter().for_each(|(_, vector)| mean.add(vector));
+        if (queries.offered as u64) < LEAST_CENTRED {
+            mean = Mean::new(&state);
         }
         Plan::flat(&state, mean.centre())
     };
@@ -96,7 +94,7 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
 
     if entries >= learn::LEAST_ENTRIES {
         build.begin_phase(LEARNING);
-        let queries = some_of(sample, learn::queries(state.meta.dimension as usize));
+        let queries = queries.into_rows();
         let mut source = Source::new(&build.heap, &index);
         learn(&pages, &mut state, &queries, &mut |scorer, tids| {
             source.keys(scorer, tids)
@@ -123,14 +121,71 @@ fn sample(
     })
 }
 
-/// Queries to learn by, spread evenly over a sample.
-fn some_of(mut sample: Vec<Sampled>, wanted: usize) -> Vec<Sampled> {
-    let step = (sample.len() / wanted).max(1);
-    let mut number = 0;
-    sample.retain(|_| {
-        number += 1;
-        number % step == 0
-    });
-    sample.truncate(wanted);
-    sample
+/// Some of the rows offered, spread evenly over them: queries to learn by.
+struct SomeRows {
+    wanted: usize,
+    /// One in so many is kept, …
+    step: usize,
+    /// … of so many.
+    offered: usize,
+    /// Fewer than twice as many as are wanted, however many are offered.
+    kept: Vec<(EntryTid, Vec<f32>)>,
+}
+
+impl SomeRows {
+    fn new(wanted: usize) -> Self {
+        Self {
+            wanted,
+            step: 1,
+            offered: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, tid: EntryTid, vector: &[f32]) {
+        if self.offered.is_multiple_of(self.step) {
+            self.kept.push((tid, vector.to_vec()));
+            if self.kept.len() >= 2 * self.wanted {
+                let mut number = 0;
+                self.kept.retain(|_| {
+                    number += 1;
+                    number % 2 == 1
+                });
+                self.step *= 2;
+            }
+        }
+        self.offered += 1;
+    }
+
+    fn into_rows(self) -> Vec<(EntryTid, Vec<f32>)> {
+        let (kept, wanted) = (self.kept.len(), self.wanted);
+        let rows = self.kept.into_iter().enumerate();
+        // As many numbers as are wanted, or all.
+        let chosen = rows.filter(|(number, _)| number * wanted % kept < wanted);
+        chosen.map(|(_, row)| row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_rows_are_spread_over_all_and_never_many() {
+        for offered in [0, 1, 5, 9, 10, 11, 100, 4_096] {
+            let mut some = SomeRows::new(5);
+            for block in 0..offered {
+                some.offer(EntryTid { block, offset: 1 }, &[block as f32]);
+                assert!(some.kept.len() < 10);
+            }
+            let rows = some.into_rows();
+            assert_eq!(rows.len(), 5.min(offered as usize), "of {offered}");
+            let blocks = rows.iter().map(|(tid, _)| tid.block);
+            for (number, block) in blocks.enumerate() {
+                let even = number as f32 * offered as f32 / 5.0;
+                let off = (block as f32 - even).abs();
+                assert!(off <= 0.2 * offered as f32, "{block} of {offered}");
+            }
+        }
+    }
 }
