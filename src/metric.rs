@@ -23,6 +23,16 @@ impl Metric {
     /// All metrics.
     pub const ALL: [Self; 3] = [Self::Cosine, Self::DotProduct, Self::Euclidean];
 
+    /// The key of a [`Scorer`] in the unit of what codes estimate: under cosine those are distances, from 0 to 2.
+    #[must_use]
+    #[inline]
+    pub fn estimate_unit(self, key: f64) -> f32 {
+        match self {
+            Self::Cosine => (1.0 + key) as f32,
+            Self::DotProduct | Self::Euclidean => key as f32,
+        }
+    }
+
     /// The metric of this name.
     pub fn parse(name: &str) -> Result<Self, Error> {
         Self::ALL

@@ -6,7 +6,8 @@ use super::{entry_tid, new_meta, signature_of};
 use crate::error::Error;
 use crate::index::build::Builder;
 use crate::index::learn::{self, learn};
-use crate::index::pages::Pages;
+use crate::index::neighbours::Helpers;
+use crate::index::pages::ReadPages;
 use crate::index::plan::{Plan, Sample};
 use crate::index::state::IndexState;
 use crate::index::vacuum::{CENTRE_SAMPLE, LEAST_CENTRED, Mean};
@@ -90,13 +91,16 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         })?
     })?;
     let mut state = builder.finish()?;
-    drop(workers);
 
     if entries >= learn::LEAST_ENTRIES {
         build.begin_phase(LEARNING);
         let queries = queries.into_rows();
         let mut source = Source::new(&build.heap, &index);
-        learn(&pages, &mut state, &queries, &mut |scorer, tids| {
+        let helpers = workers.as_ref().map(|workers| Helpers {
+            workers,
+            memory: limits.memory,
+        });
+        learn(&pages, &mut state, &queries, helpers, &mut |scorer, tids| {
             source.keys(scorer, tids)
         })?;
     }

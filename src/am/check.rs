@@ -4,7 +4,7 @@
 use super::entry_tid;
 use crate::error::Error;
 use crate::index::check::{self, Census, Violation};
-use crate::index::pages::Pages;
+use crate::index::pages::ReadPages;
 use crate::index::search::Effort;
 use crate::index::state::IndexState;
 use crate::layout::entry::EntryTid;

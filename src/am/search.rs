@@ -4,7 +4,6 @@
 use super::heap_tid;
 use crate::error::Error;
 use crate::filter::Filter;
-use crate::index::learn::estimate_unit;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
 use crate::pg::gin::{self, Matching};
@@ -92,7 +91,7 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key
     /// ([`crate::metric::Scorer::exact`]) found so far, None while there are fewer than k.
     pub fn next(&mut self, bar: Option<f64>) -> Result<&[Tid], Error> {
-        let bar = bar.map(|key| rounded_up(estimate_unit(self.metric, key)));
+        let bar = bar.map(|key| rounded_up(self.metric.estimate_unit(key)));
         self.wave.clear();
         let wave = self.search.next(bar)?;
         self.wave

@@ -5,7 +5,7 @@ use super::heap_tid;
 use super::source::Source;
 use crate::error::Error;
 use crate::index::learn::{self, learn};
-use crate::index::pages::Pages;
+use crate::index::pages::ReadPages;
 use crate::index::state::IndexState;
 use crate::index::vacuum::{self, maintain, some_rows};
 use crate::layout::entry::EntryTid;
@@ -41,7 +41,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         let done = maintain(&pages, &mut state, super::limits(), vector)?;
         if must_learn(state.rows(), state.meta.learned) {
             let queries = queries(&pages, &state, &mut source)?;
-            learn(&pages, &mut state, &queries, &mut |scorer, tids| {
+            learn(&pages, &mut state, &queries, None, &mut |scorer, tids| {
                 source.keys(scorer, tids)
             })?;
         }

@@ -1,7 +1,7 @@
 //! Looking an index over: every page well-formed, in the place it claims, and in one place only.
 #![forbid(unsafe_code)]
 
-use super::pages::Pages;
+use super::pages::ReadPages;
 use super::state::{IndexState, read_meta};
 use crate::error::Error;
 use crate::layout::NO_BLOCK;
@@ -40,7 +40,7 @@ pub struct Census {
 
 /// Looks the index over. No VACUUM works on it meanwhile; inserters may. Calls `each` with every live entry's TID.
 pub fn check(
-    pages: &impl Pages,
+    pages: &impl ReadPages,
     state: &mut IndexState,
     violations: &mut Vec<Violation>,
     each: &mut dyn FnMut(EntryTid),
@@ -82,7 +82,7 @@ pub fn check(
 }
 
 /// A look under way.
-struct Look<'a, P: Pages> {
+struct Look<'a, P: ReadPages> {
     pages: &'a P,
     state: &'a IndexState,
     violations: &'a mut Vec<Violation>,
@@ -91,7 +91,7 @@ struct Look<'a, P: Pages> {
     census: Census,
 }
 
-impl<P: Pages> Look<'_, P> {
+impl<P: ReadPages> Look<'_, P> {
     fn say(&mut self, block: u32, message: String) {
         self.violations.push(Violation {
             block: Some(block),

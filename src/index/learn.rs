@@ -12,14 +12,13 @@
 //! nearly as many more as were found in the farther half of them.
 #![forbid(unsafe_code)]
 
-use super::pages::Pages;
-use super::search::{Effort, Search};
+use super::neighbours::{ExactKeys, Helpers, Neighbour, Query, Searched, Wanted};
+use super::pages::{Pages, ReadPages};
+use super::search::Effort;
 use super::state::IndexState;
 use super::vacuum::update_meta;
 use crate::error::Error;
-use crate::layout::entry::EntryTid;
 use crate::layout::meta::{GOALS, NEIGHBOURS};
-use crate::metric::{Metric, Scorer};
 
 /// Rows that are taken as queries. Some are much harder than others, so it takes this many: on 400,000 vectors of 256 dimensions and 62,000
 /// of 384, real queries met a goal of 0.99 with 0.981 … 0.996 in ten trials with other 128 rows, with 0.990 … 0.995 in twelve with 512.
@@ -116,33 +115,6 @@ fn quantile(known: &[f32; GOALS.len()], goal: f32, beyond: f32) -> f32 {
     }
 }
 
-/// The key of a [`Scorer`] in the unit of estimates: under cosine those are distances, from 0 to 2.
-#[must_use]
-#[inline]
-pub fn estimate_unit(metric: Metric, key: f64) -> f32 {
-    match metric {
-        Metric::Cosine => (1.0 + key) as f32,
-        Metric::DotProduct | Metric::Euclidean => key as f32,
-    }
-}
-
-/// Answers the exact keys of row versions; None for those that are not there.
-pub type ExactKeys<'a> = dyn FnMut(&Scorer, &[EntryTid]) -> Result<Vec<Option<f64>>, Error> + 'a;
-
-/// A neighbour as the search saw it.
-#[derive(Clone, Copy)]
-struct Neighbour {
-    key: f32,
-    estimate: f32,
-    /// One standard deviation of the estimate.
-    deviation: f32,
-    /// With which its list is looked at.
-    gap: f32,
-}
-
-/// A row that is taken as a query.
-type Query = (EntryTid, Vec<f32>);
-
 /// What neighbours needed.
 #[derive(Default)]
 struct Needs {
@@ -171,16 +143,18 @@ pub fn queries(dimension: usize) -> usize {
     (MOST_BYTES / (dimension.max(1) * size_of::<f32>())).clamp(ONE_IN[1], QUERIES)
 }
 
-/// Learns from these rows as queries and notes the result on the meta page.
+/// Learns from these rows as queries and notes the result on the meta page. Where there are helpers nobody changes the index meanwhile.
 pub fn learn(
     pages: &impl Pages,
     state: &mut IndexState,
     queries: &[Query],
+    helpers: Option<Helpers<'_>>,
     keys: &mut ExactKeys<'_>,
 ) -> Result<(), Error> {
+    let searched = Searched::new(pages, state, helpers)?;
     let mut needs = |at: usize| {
         let queries: Vec<&Query> = queries.iter().step_by(ONE_IN[at]).collect();
-        needs_of(pages, state, &queries, NEIGHBOURS[at], keys)
+        needs_of(&searched, &queries, NEIGHBOURS[at], keys)
     };
     let (few, many) = (needs(0)?, needs(1)?);
     if few.epsilon.is_empty() {
@@ -204,13 +178,13 @@ pub fn learn(
 
 /// What the queries' k nearest need, by as few of a tree's lists as tell it.
 fn needs_of(
-    pages: &impl Pages,
-    state: &IndexState,
+    searched: &Searched<'_, impl ReadPages>,
     queries: &[&Query],
     k: usize,
     keys: &mut ExactKeys<'_>,
 ) -> Result<Needs, Error> {
-    let lists = state.tree.as_ref().map_or(0, |tree| tree.lists());
+    let tree = searched.state().tree.as_ref();
+    let lists = tree.map_or(0, |tree| tree.lists());
     let shares = LISTS_SHARES.map(|share| lists.div_ceil(share).max(LEAST_LISTS).min(lists));
     let each = queries.len().div_ceil(TRIED).max(1);
     let some: Vec<&Query> = queries.iter().copied().step_by(each).collect();
@@ -219,75 +193,39 @@ fn needs_of(
         if looked_at == lists {
             break;
         }
-        let tried = needs_by(pages, state, &some, k, looked_at, keys)?;
+        let tried = needs_by(searched, &some, k, looked_at, keys)?;
         if tried.far * FEW_FAR <= tried.gaps.len() {
             break;
         }
         looked_at = *more;
     }
-    let mut needs = needs_by(pages, state, queries, k, looked_at, keys)?;
+    let mut needs = needs_by(searched, queries, k, looked_at, keys)?;
     needs.complete = looked_at == lists;
     Ok(needs)
 }
 
 /// The same by the nearest `lists`.
 fn needs_by(
-    pages: &impl Pages,
-    state: &IndexState,
+    searched: &Searched<'_, impl ReadPages>,
     queries: &[&Query],
     k: usize,
     lists: usize,
     keys: &mut ExactKeys<'_>,
 ) -> Result<Needs, Error> {
     let mut needs = Needs::default();
-    for (own, query) in queries {
-        let (found, middle) = neighbours(pages, state, (*own, query), k + 1, lists, keys)?;
+    let wanted = Wanted {
         // The k-th and all before it must be known, and one beyond, or they were not chosen from much.
+        count: k + 1,
+        lists,
+        epsilon: WIDE,
+    };
+    searched.neighbours(queries, wanted, keys, &mut |found, middle| {
         if found.len() > k {
             note_needs(&found[..k], &mut needs);
             needs.far += found[..k].iter().filter(|found| found.gap > middle).count();
         }
-    }
+    })?;
     Ok(needs)
-}
-
-/// So many nearest rows to one of them, and the gap of the middle list looked at.
-fn neighbours<P: Pages>(
-    pages: &P,
-    state: &IndexState,
-    (own, query): (EntryTid, &[f32]),
-    wanted: usize,
-    lists: usize,
-    keys: &mut ExactKeys<'_>,
-) -> Result<(Vec<Neighbour>, f32), Error> {
-    let scorer = Scorer::new(state.metric, query);
-    let effort = Effort::of_all_lists(WIDE);
-    let mut search = Search::new(pages, state.clone(), query, wanted + 1, effort)?.among(lists);
-    let mut found: Vec<Neighbour> = Vec::new();
-    let mut bar = None;
-    loop {
-        let wave = search.next(bar)?;
-        if wave.is_empty() {
-            break;
-        }
-        let tids: Vec<EntryTid> = wave.iter().map(|candidate| candidate.tid).collect();
-        let wave = wave.to_vec();
-        for (candidate, key) in wave.iter().zip(keys(&scorer, &tids)?) {
-            let Some(key) = key.filter(|key| !key.is_nan() && candidate.tid != own) else {
-                continue;
-            };
-            found.push(Neighbour {
-                key: estimate_unit(state.metric, key),
-                estimate: candidate.estimate,
-                deviation: (candidate.estimate - candidate.lower) / WIDE,
-                gap: candidate.gap,
-            });
-        }
-        found.sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
-        found.truncate(wanted);
-        bar = (found.len() == wanted).then(|| found[wanted - 1].key);
-    }
-    Ok((found, search.middle_gap()))
 }
 
 /// The ε with which each of the nearest would have had a lower bound not above the farthest of them, and the gap.

@@ -1,7 +1,7 @@
 //! Pages in memory, for tests: every algorithm of this folder runs on them without a server.
 #![forbid(unsafe_code)]
 
-use super::pages::{Edit, Pages};
+use super::pages::{Edit, Pages, ReadPages};
 use crate::error::Error;
 use crate::layout::{PAGE, corrupted};
 use std::cell::{Cell, RefCell};
@@ -41,9 +41,8 @@ impl MemPages {
     }
 }
 
-impl Pages for MemPages {
+impl ReadPages for MemPages {
     type Page<'a> = Vec<u8>;
-    type Edit<'a> = MemEdit<'a>;
 
     fn blocks(&self) -> u32 {
         self.pages.borrow().len() as u32
@@ -61,6 +60,14 @@ impl Pages for MemPages {
             .ok_or_else(|| corrupted(format!("block {block} is past the end")))
     }
 
+    fn pause(&self) {
+        // The edit that is held while a rewrite carries over the rest is the one exception PostgreSQL's side allows.
+    }
+}
+
+impl Pages for MemPages {
+    type Edit<'a> = MemEdit<'a>;
+
     fn edit(&self) -> MemEdit<'_> {
         MemEdit {
             pages: self,
@@ -70,10 +77,6 @@ impl Pages for MemPages {
 
     fn recycle(&self, block: u32) {
         assert!(self.free.borrow_mut().insert(block), "{block} freed twice");
-    }
-
-    fn pause(&self) {
-        // The edit that is held while a rewrite carries over the rest is the one exception PostgreSQL's side allows.
     }
 }
 

@@ -12,10 +12,12 @@ mod kept;
 pub mod learn;
 #[cfg(test)]
 mod mem_pages;
+pub mod neighbours;
 pub mod pages;
 pub mod plan;
 mod rank;
 pub mod search;
+mod snapshot;
 pub mod state;
 #[cfg(test)]
 mod tests;

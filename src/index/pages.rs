@@ -16,14 +16,10 @@ use std::ops::Deref;
 /// What is done with a page of a walk: its block and its bytes.
 pub type Visit<'a> = dyn FnMut(u32, &[u8]) -> Result<(), Error> + 'a;
 
-/// A file of pages of [`crate::layout::PAGE`] bytes, numbered from 0.
-pub trait Pages {
+/// A file of pages of [`crate::layout::PAGE`] bytes, numbered from 0, to be read.
+pub trait ReadPages {
     /// A page under a shared lock, let go of on drop.
     type Page<'a>: Deref<Target = [u8]>
-    where
-        Self: 'a;
-    /// See [`Pages::edit`].
-    type Edit<'a>: Edit
     where
         Self: 'a;
 
@@ -61,14 +57,22 @@ pub trait Pages {
         let _ = block;
     }
 
+    /// A place to be interrupted at, or to sleep at in a vacuum's interest. No lock is held.
+    fn pause(&self);
+}
+
+/// The same, to be changed as well.
+pub trait Pages: ReadPages {
+    /// See [`Pages::edit`].
+    type Edit<'a>: Edit
+    where
+        Self: 'a;
+
     /// Begins a change of at most four pages.
     fn edit(&self) -> Self::Edit<'_>;
 
     /// Notes that a page may be used again: it has been made a free one, or was never written.
     fn recycle(&self, block: u32);
-
-    /// A place to be interrupted at, or to sleep at in a vacuum's interest. No lock is held.
-    fn pause(&self);
 }
 
 /// The way along a chain. A chain of more pages than the file has bites its tail.
@@ -95,7 +99,7 @@ impl Walk {
     /// believed before: it may be a page of another list by now, or a free one.
     pub fn step(
         &mut self,
-        pages: &(impl Pages + ?Sized),
+        pages: &(impl ReadPages + ?Sized),
         page: &[u8],
     ) -> Result<Option<Option<u32>>, Error> {
         if self.passed >= self.most {

@@ -15,7 +15,7 @@
 
 pub use super::kept::Candidate;
 use super::kept::Kept;
-use super::pages::Pages;
+use super::pages::ReadPages;
 use super::rank::Ranked;
 use super::state::{IndexState, read_meta};
 use super::topk::Ordered;
@@ -85,7 +85,7 @@ const WIDER_FILTERED: f64 = 2.0;
 const LEAST_EPSILON: f32 = 0.05;
 
 /// One query's way through an index.
-pub struct Search<'p, P: Pages> {
+pub struct Search<'p, P: ReadPages> {
     pages: &'p P,
     state: IndexState,
     kernels: &'static Kernels,
@@ -116,7 +116,7 @@ pub struct Search<'p, P: Pages> {
     pub stats: SearchStats,
 }
 
-impl<'p, P: Pages> Search<'p, P> {
+impl<'p, P: ReadPages> Search<'p, P> {
     /// A search for the `k` nearest to `query`.
     pub fn new(
         pages: &'p P,

@@ -1,7 +1,7 @@
 //! An index as a process knows it between two looks at its pages: the meta body, and its list's centre.
 #![forbid(unsafe_code)]
 
-use super::pages::Pages;
+use super::pages::ReadPages;
 use super::tree::Tree;
 use crate::error::Error;
 use crate::layout::entry::Geometry;
@@ -30,7 +30,7 @@ pub struct IndexState {
 
 impl IndexState {
     /// Reads an index.
-    pub fn read(pages: &impl Pages) -> Result<Self, Error> {
+    pub fn read(pages: &impl ReadPages) -> Result<Self, Error> {
         let meta = read_meta(pages)?;
         let quantizer = Arc::new(Quantizer::new(meta.dimension as usize, meta.seed));
         let mut state = Self {
@@ -47,7 +47,7 @@ impl IndexState {
     }
 
     /// Looks at the meta page again, and at the centre if that is another now.
-    pub fn refresh(&mut self, pages: &impl Pages) -> Result<(), Error> {
+    pub fn refresh(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         self.read_meta(pages)?;
         let known = self.tree.as_ref().map(|tree| tree.version);
         let is = (self.meta.directory != NO_BLOCK).then_some(self.meta.version);
@@ -58,7 +58,7 @@ impl IndexState {
     }
 
     /// The meta page again, and with it the centre its list has now: never one without the other.
-    fn read_meta(&mut self, pages: &impl Pages) -> Result<(), Error> {
+    fn read_meta(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         let generation = self.meta.list.generation;
         self.meta = read_meta(pages)?;
         if self.meta.list.generation != generation {
@@ -68,12 +68,12 @@ impl IndexState {
     }
 
     /// Reads the tree again, whether the meta page says that it has changed or not.
-    pub fn read_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
+    pub fn read_tree(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         self.read_meta(pages)?;
         self.refresh_tree(pages)
     }
 
-    fn refresh_tree(&mut self, pages: &impl Pages) -> Result<(), Error> {
+    fn refresh_tree(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         while self.meta.directory != NO_BLOCK {
             // Taken out, so that after an error nothing half read is left.
             let mut tree = self.tree.take().unwrap_or_else(|| {
@@ -128,7 +128,7 @@ impl IndexState {
     }
 
     /// The centre may be given up while it is read, by a list written anew: then the meta page names another.
-    fn read_centre(&mut self, pages: &impl Pages) -> Result<(), Error> {
+    fn read_centre(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         loop {
             let list = *self.list();
             let mut bytes = Vec::new();
@@ -162,12 +162,12 @@ impl IndexState {
 }
 
 /// The meta body.
-pub fn read_meta(pages: &impl Pages) -> Result<Meta, Error> {
+pub fn read_meta(pages: &impl ReadPages) -> Result<Meta, Error> {
     Meta::read(&pages.read(META_BLOCK)?)
 }
 
 /// The meta body after a page was found not to be of `generation`: if that still is the list's, the index is damaged.
-pub fn again(pages: &impl Pages, generation: u32, what: &str) -> Result<Meta, Error> {
+pub fn again(pages: &impl ReadPages, generation: u32, what: &str) -> Result<Meta, Error> {
     let meta = read_meta(pages)?;
     if meta.list.generation == generation {
         return Err(crate::layout::corrupted(format!(

@@ -7,7 +7,7 @@
 
 use super::centroids::Centroids;
 use super::chain::{Chain, append_page};
-use super::pages::{Edit, Pages};
+use super::pages::{Edit, Pages, ReadPages};
 use super::state::IndexState;
 use crate::error::Error;
 use crate::layout::directory::{self, Slot};
@@ -47,7 +47,7 @@ impl Tree {
 
     /// Reads what has changed of the tree that the meta page tells of. What is not as it should be may be damaged or, if the meta page has
     /// another version by now, changed while it was read.
-    pub fn refresh(&mut self, pages: &impl Pages, meta: &Meta) -> Result<(), Error> {
+    pub fn refresh(&mut self, pages: &impl ReadPages, meta: &Meta) -> Result<(), Error> {
         if self.generation != meta.tree_generation {
             *self = Self::unknown(self.centroids.code_bits());
             self.generation = meta.tree_generation;
@@ -77,7 +77,7 @@ impl Tree {
     /// Reads the pages on which the records of these slots are.
     fn read_centroids(
         &mut self,
-        pages: &impl Pages,
+        pages: &impl ReadPages,
         meta: &Meta,
         changed: &[usize],
     ) -> Result<(), Error> {

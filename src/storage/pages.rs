@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::index::pages::{Edit, Pages, Visit, Walk};
+use crate::index::pages::{Edit, Pages, ReadPages, Visit, Walk};
 use crate::layout::page::{Kind, is_new, special};
 use crate::layout::{self, PAGE};
 use crate::pg::index_pages::{
@@ -72,13 +72,9 @@ impl<'r> PgPages<'r> {
     }
 }
 
-impl Pages for PgPages<'_> {
+impl ReadPages for PgPages<'_> {
     type Page<'a>
         = SharedPage
-    where
-        Self: 'a;
-    type Edit<'a>
-        = PgEdit<'a>
     where
         Self: 'a;
 
@@ -130,6 +126,24 @@ impl Pages for PgPages<'_> {
         }
     }
 
+    fn pause(&self) {
+        if self.edits.get() > 0 {
+            return; // nobody sleeps with a page locked
+        }
+        if self.in_vacuum {
+            vacuum_delay();
+        } else {
+            check_for_interrupts();
+        }
+    }
+}
+
+impl Pages for PgPages<'_> {
+    type Edit<'a>
+        = PgEdit<'a>
+    where
+        Self: 'a;
+
     fn edit(&self) -> PgEdit<'_> {
         self.edits.set(self.edits.get() + 1);
         PgEdit {
@@ -140,17 +154,6 @@ impl Pages for PgPages<'_> {
 
     fn recycle(&self, block: u32) {
         index_pages::recycle(self.index, block);
-    }
-
-    fn pause(&self) {
-        if self.edits.get() > 0 {
-            return; // nobody sleeps with a page locked
-        }
-        if self.in_vacuum {
-            vacuum_delay();
-        } else {
-            check_for_interrupts();
-        }
     }
 }
 

@@ -9,9 +9,10 @@ mod tree;
 use super::build::Builder;
 use super::check::{Violation, check};
 use super::insert::{Encoder, insert};
-use super::learn::{estimate_unit, learn};
+use super::learn::learn;
 use super::mem_pages::MemPages;
-use super::pages::Pages;
+use super::neighbours::Helpers;
+use super::pages::ReadPages;
 use super::plan::{Limits, Plan};
 use super::search::{Effort, Search};
 use super::state::IndexState;
@@ -158,6 +159,10 @@ impl Model {
 
     /// Learns from every so many-th row.
     fn learn(&mut self, step: usize) {
+        self.learn_with(step, None);
+    }
+
+    fn learn_with(&mut self, step: usize, helpers: Option<Helpers<'_>>) {
         let rows = &self.rows;
         let queries: Vec<(EntryTid, Vec<f32>)> = rows
             .iter()
@@ -168,6 +173,7 @@ impl Model {
             &self.pages,
             &mut self.state,
             &queries,
+            helpers,
             &mut |scorer, tids| {
                 let key = |tid: &EntryTid| rows.get(tid).map(|vector| scorer.exact(vector));
                 Ok(tids.iter().map(key).collect())
@@ -205,7 +211,7 @@ impl Model {
         let mut best: Vec<(f64, EntryTid)> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {
-            let bar = (best.len() == k).then(|| estimate_unit(metric, best[k - 1].0).next_up());
+            let bar = (best.len() == k).then(|| metric.estimate_unit(best[k - 1].0).next_up());
             let wave = search.next(bar).unwrap().to_vec();
             if wave.is_empty() {
                 break;

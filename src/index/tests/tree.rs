@@ -4,6 +4,7 @@
 use super::*;
 use crate::filter::Needed;
 use crate::index::plan::{Sample, rows_per_list};
+use crate::index::snapshot::Snapshot;
 use crate::index::vacuum::{Step, grow_tree, next_step};
 
 impl Model {
@@ -272,7 +273,7 @@ fn k_rows_come_back_whatever_lists_are_chosen() {
         let mut found: Vec<f64> = Vec::new();
         loop {
             found.sort_by(f64::total_cmp);
-            let bar = (found.len() >= k).then(|| estimate_unit(Metric::Cosine, found[k - 1]));
+            let bar = (found.len() >= k).then(|| Metric::Cosine.estimate_unit(found[k - 1]));
             let wave = search.next(bar).unwrap();
             if wave.is_empty() {
                 break;
@@ -542,6 +543,46 @@ fn equal_vectors_are_not_split_for_ever() {
 }
 
 #[test]
+fn helpers_learn_the_same() {
+    let workers = rayon::ThreadPoolBuilder::new().num_threads(3).build();
+    let workers = workers.unwrap();
+    for is_tree in [false, true] {
+        let mut model = Model::new(48, Metric::Euclidean);
+        if is_tree {
+            model.build_tree(8000);
+        } else {
+            model.build(2000, true);
+        }
+        let mut learned = |helpers| {
+            model.learn_with(100, helpers);
+            (model.state.meta.epsilon, model.state.meta.gaps)
+        };
+        let alone = learned(None);
+        assert!(alone.0[0][0] < alone.0[0][7]);
+        for memory in [0, usize::MAX] {
+            let workers = &workers;
+            assert_eq!(learned(Some(Helpers { workers, memory })), alone);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_holds_all_pages_or_is_none() {
+    let mut model = Model::new(64, Metric::Cosine);
+    model.build(2000, true);
+    let bytes = model.pages.blocks() as usize * crate::layout::PAGE;
+    assert!(Snapshot::of(&model.pages, bytes - 1).unwrap().is_none());
+    let snapshot = Snapshot::of(&model.pages, bytes).unwrap().unwrap();
+    for block in 0..model.pages.blocks() {
+        assert_eq!(
+            snapshot.read(block).unwrap(),
+            model.pages.read(block).unwrap()
+        );
+    }
+    assert!(snapshot.read(model.pages.blocks()).is_err());
+}
+
+#[test]
 fn a_tree_learns_how_many_lists_it_takes() {
     let mut model = Model::new(48, Metric::Cosine);
     model.build_tree(8000);
@@ -560,7 +601,7 @@ fn a_tree_learns_how_many_lists_it_takes() {
                 Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
             let mut best: Vec<(f64, EntryTid)> = Vec::new();
             loop {
-                let bar = (best.len() == k).then(|| estimate_unit(metric, best[k - 1].0));
+                let bar = (best.len() == k).then(|| metric.estimate_unit(best[k - 1].0));
                 let wave = search.next(bar).unwrap();
                 if wave.is_empty() {
                     break;
