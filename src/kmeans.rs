@@ -68,8 +68,7 @@ impl Points {
         let step = largest / 127.0;
         let inverse = if step.is_normal() { 1.0 / step } else { 0.0 };
         self.steps.push(step * scale);
-        // Saturating, whatever the number.
-        let elements = point.iter().map(|x| (x * inverse).round_ties_even() as i8);
+        let elements = point.iter().map(|x| rounded(x * inverse));
         self.elements.extend(elements);
     }
 
@@ -90,6 +89,13 @@ impl Points {
         to.clear();
         to.extend(elements.iter().map(|x| f32::from(*x) * step));
     }
+}
+
+/// The nearest whole number to one from −127 to 127; without the call that `f32::round_ties_even` is on CPUs before SSE4.
+#[inline]
+fn rounded(number: f32) -> i8 {
+    const SHIFT: f32 = 12_582_912.0;
+    (number + SHIFT).to_bits() as i8
 }
 
 /// Vectors of one dimension, one behind the other, and the halves of their squared norms.

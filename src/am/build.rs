@@ -100,9 +100,13 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
             workers,
             memory: limits.memory,
         });
-        learn(&pages, &mut state, &queries, helpers, &mut |scorer, tids| {
-            source.keys(scorer, tids)
-        })?;
+        learn(
+            &pages,
+            &mut state,
+            &queries,
+            helpers,
+            &mut |scorer, tids| source.keys(scorer, tids),
+        )?;
     }
     Ok(Built {
         rows,

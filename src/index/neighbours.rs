@@ -252,8 +252,7 @@ impl<'p, P: ReadPages> Hunt<'p, P> {
                 gap: candidate.gap,
             });
         }
-        self.found
-            .sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
+        self.found.sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
         self.found.truncate(self.wanted.count);
         Ok(())
     }

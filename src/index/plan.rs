@@ -95,7 +95,6 @@ pub struct Plan {
 pub struct Sample<'s> {
     mean: Mean<'s>,
     state: &'s IndexState,
-    rotated: Vec<f32>,
     points: Points,
 }
 
@@ -107,18 +106,15 @@ impl<'s> Sample<'s> {
         Self {
             mean: Mean::new(state),
             state,
-            rotated: Vec::new(),
             points: Points::with_room(state.quantizer.code_bits(), count),
         }
     }
 
     /// Adds a vector.
     pub fn add(&mut self, vector: &[f32]) {
-        self.mean.add(vector);
-        self.state.quantizer.rotate(vector, &mut self.rotated);
-        let scale = Centre::scale(&self.rotated, self.state.metric).filter(|scale| *scale != 0.0);
-        if let Some(scale) = scale {
-            self.points.push(&self.rotated, scale);
+        let (rotated, scale) = self.mean.add(vector);
+        if let Some(scale) = scale.filter(|scale| *scale != 0.0) {
+            self.points.push(rotated, scale);
         }
     }
 }

@@ -27,7 +27,9 @@ impl Lists {
         let mut model = Model::new(DIMENSION, metric);
         let vectors: Vec<Vec<f32>> = (0..100).map(|_| model.vector()).collect();
         let mut mean = Mean::new(&model.state);
-        vectors.iter().for_each(|vector| mean.add(vector));
+        vectors.iter().for_each(|vector| {
+            mean.add(vector);
+        });
         model.state.centre = Arc::new(mean.centre());
         let mut centroids = Centroids::new(model.state.quantizer.code_bits());
         for number in 0..count {

@@ -118,7 +118,9 @@ impl Model {
         let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
         let mut mean = Mean::new(&self.state);
         if centred {
-            rows.iter().for_each(|(_, vector)| mean.add(vector));
+            rows.iter().for_each(|(_, vector)| {
+                mean.add(vector);
+            });
         }
         let centre = mean.centre();
         let workers = rayon::ThreadPoolBuilder::new()

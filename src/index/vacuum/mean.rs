@@ -23,17 +23,18 @@ impl<'s> Mean<'s> {
         }
     }
 
-    /// Adds a vector.
-    pub fn add(&mut self, vector: &[f32]) {
+    /// Adds a vector; answers it rotated, and what it is to be multiplied by to be compared with others, if it can be.
+    pub fn add(&mut self, vector: &[f32]) -> (&[f32], Option<f32>) {
         let quantizer = &self.state.quantizer;
         quantizer.rotate(vector, &mut self.rotated);
-        let Some(scale) = Centre::scale(&self.rotated, self.state.metric) else {
-            return;
-        };
-        for (sum, element) in self.sums.iter_mut().zip(&self.rotated) {
-            *sum += f64::from(*element * scale);
+        let scale = Centre::scale(&self.rotated, self.state.metric);
+        if let Some(scale) = scale {
+            for (sum, element) in self.sums.iter_mut().zip(&self.rotated) {
+                *sum += f64::from(*element * scale);
+            }
+            self.count += 1;
         }
-        self.count += 1;
+        (&self.rotated, scale)
     }
 
     /// The mean; the origin if there were no vectors, or none that can be summed.
