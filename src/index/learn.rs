@@ -31,9 +31,9 @@ const MOST_BYTES: usize = 16 << 20;
 pub const LEAST_ENTRIES: u64 = 500;
 /// Bounds this wide miss one in 200 of the neighbours at the k-th distance itself, hardly any other.
 const WIDE: f32 = 2.6;
-/// Queries that are not rows lie a little farther from the rows than these from each other. So the goal is tightened by a fifth of what
-/// it lets pass, …
-const TIGHTER: f32 = 0.8;
+/// Queries that are not rows lie a little farther from the rows than these from each other. So the goal is tightened by three tenths of
+/// what it lets pass, …
+const TIGHTER: f32 = 0.7;
 /// … and this is added to ε.
 const MARGIN: f32 = 0.1;
 /// A tree may lose a neighbour by its list or by its code, seldom by both: by its list this share of what the goal lets pass, …

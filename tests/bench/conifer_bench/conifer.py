@@ -11,7 +11,7 @@ from .clients import Step
 from .system import Vectors
 
 #: Goals of recall, from the loosest that the setting takes to exact.
-RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
+RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999, 1.0)
 
 
 class Conifer(Arrangement):
