@@ -39,6 +39,8 @@ pub struct IndexSearch<'p, 'r> {
     search: Search<'p, PgPages<'r>>,
     metric: Metric,
     pages: &'p PgPages<'r>,
+    /// A GIN index that may tell which rows match, and what it is to be asked.
+    teller: Option<(Relation, String)>,
     wave: Vec<Tid>,
 }
 
@@ -56,36 +58,38 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             search: Search::new(pages, state, query, k, effort)?,
             metric,
             pages,
+            teller: None,
             wave: Vec::new(),
         })
     }
 
-    /// The same, but only of rows that a filter may match by the signatures of the index, if it includes the column that the filter is about.
+    /// The same, but only of rows of a table that a filter on one of its columns may match by the signatures of the index, if it includes that column.
     #[must_use]
-    pub fn only(mut self, filter: &Filter, column: i16, recall: f64) -> Self {
+    pub fn only(mut self, heap: &Relation, filter: &Filter, column: i16, recall: f64) -> Self {
         // Signatures are of the first column included.
-        if self.pages.index().included_columns().first() == Some(&column) {
-            self.search = self.search.only(filter.needed(), recall as f32);
+        if self.pages.index().included_columns().first() != Some(&column) {
+            return self;
+        }
+        self.search = self.search.only(filter.needed(), recall as f32);
+        let asked = filter.jsonpath();
+        self.teller = asked.and_then(|asked| Some((gin::index_on(heap, column)?, asked)));
+        if self.teller.is_some() {
+            self.search = self.search.tell_first();
         }
         self
     }
 
     /// All rows that may pass the filter, in the order of their places, where that is the better way: they are few, and the table has a GIN index on
-    /// `column` that tells them; and its name. To be asked when a wave is over and fewer than k passed, `passed` of them.
-    pub fn all_matching(
-        &self,
-        heap: &Relation,
-        filter: &Filter,
-        column: i16,
-        (k, passed): (usize, usize),
-    ) -> Option<Matching> {
+    /// its column that tells them; and its name. To be asked when the first wave is over and fewer than k passed, `passed` of them.
+    pub fn all_matching(&self, k: usize, passed: usize) -> Option<Matching> {
+        let (index, asked) = self.teller.as_ref()?;
         let admitted = self.search.may_match()? as f64;
         let share = (passed + 1) as f64 / (self.search.stats.candidates + 2) as f64;
         let most = worth_reading(self.search.rows() as f64, admitted, k as f64);
         if admitted * share > most * WORTH_ASKING {
             return None;
         }
-        gin::matching(heap, column, &filter.jsonpath()?, most as usize)
+        gin::matching(index, asked, most as usize)
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

@@ -23,6 +23,7 @@ pub struct Candidate {
 }
 
 /// What one pass keeps.
+#[derive(Clone)]
 pub struct Kept {
     /// Entries whose lower bounds are not above the threshold, and some that were kept before it sank.
     pub candidates: Vec<Candidate>,

@@ -14,6 +14,7 @@ pub mod learn;
 mod mem_pages;
 pub mod neighbours;
 pub mod pages;
+mod pass;
 pub mod plan;
 mod rank;
 pub mod search;

@@ -14,21 +14,14 @@
 #![forbid(unsafe_code)]
 
 pub use super::kept::Candidate;
-use super::kept::Kept;
 use super::pages::ReadPages;
-use super::rank::Ranked;
-use super::state::{IndexState, read_meta};
-use super::topk::Ordered;
-use super::tree::Tree;
+use super::pass::Held;
+use super::state::IndexState;
 use crate::error::Error;
 use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
-use crate::layout::corrupted;
-use crate::layout::entry::{Entries, EntryTid};
-use crate::layout::meta::ListHead;
+use crate::layout::entry::EntryTid;
 use crate::quantizer::QueryCode;
-use std::collections::HashSet;
-use std::sync::Arc;
 
 /// What a search cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,42 +69,38 @@ const LEAST_WAVE: usize = 16;
 const WIDENING: usize = 8;
 /// How many times as many lists it looks at.
 const MORE_LISTS: usize = 4;
-/// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
-/// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
-const LEAST_UPPER: f32 = 2.0;
-/// Under a filter lists are chosen as for so many times as many rows: those that match may lie together, and their share is guessed.
-const WIDER_FILTERED: f64 = 2.0;
-/// No goal asks for less, and something must be there to be widened.
-const LEAST_EPSILON: f32 = 0.05;
-
 /// One query's way through an index.
 pub struct Search<'p, P: ReadPages> {
-    pages: &'p P,
-    state: IndexState,
-    kernels: &'static Kernels,
-    code: QueryCode,
-    rotated: Vec<f32>,
-    effort: Effort,
+    pub(super) pages: &'p P,
+    pub(super) state: IndexState,
+    pub(super) kernels: &'static Kernels,
+    pub(super) code: QueryCode,
+    pub(super) rotated: Vec<f32>,
+    pub(super) effort: Effort,
     /// What signatures must hold, and the recall goal.
-    only: Option<(Needed, f32)>,
+    pub(super) only: Option<(Needed, f32)>,
+    /// The first pass is to tell how many rows may match before it looks at all the lists that takes.
+    pub(super) tells_first: bool,
+    /// That pass, so far.
+    pub(super) held: Option<Held>,
     /// Entries that the last pass looked at, and those of them whose signatures hold what is needed.
-    admitted: Option<(u64, u64)>,
+    pub(super) admitted: Option<(u64, u64)>,
     /// How many upper bounds the pass keeps.
-    quota: usize,
+    pub(super) quota: usize,
     /// How many lists of the tree the next pass looks at; none chosen yet.
-    lists: Option<usize>,
+    pub(super) lists: Option<usize>,
     /// The last pass looked at all of them.
-    all_lists: bool,
+    pub(super) all_lists: bool,
     /// The gap of the middle one of those the last pass looked at.
-    middle: f32,
+    pub(super) middle: f32,
     /// Kept and not handed out.
-    candidates: Vec<Candidate>,
+    pub(super) candidates: Vec<Candidate>,
     /// Entries with bounds up to here have all been kept; below the first pass, none.
-    reach: f32,
+    pub(super) reach: f32,
     /// Everything has been kept.
-    complete: bool,
-    given: Vec<EntryTid>,
-    wave: Vec<Candidate>,
+    pub(super) complete: bool,
+    pub(super) given: Vec<EntryTid>,
+    pub(super) wave: Vec<Candidate>,
     /// What it cost so far.
     pub stats: SearchStats,
 }
@@ -142,6 +131,8 @@ impl<'p, P: ReadPages> Search<'p, P> {
             rotated,
             effort,
             only: None,
+            tells_first: false,
+            held: None,
             admitted: None,
             lists: None,
             all_lists: false,
@@ -170,6 +161,14 @@ impl<'p, P: ReadPages> Search<'p, P> {
         self
     }
 
+    /// The same, but where few rows may match, the first wave is of no more lists than it takes without a filter: whoever has a better way to few rows
+    /// need not pay for the others. The next wave is of all.
+    #[must_use]
+    pub fn tell_first(mut self) -> Self {
+        self.tells_first = self.only.is_some();
+        self
+    }
+
     /// How many rows the index is of, as far as is known.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -195,10 +194,20 @@ impl<'p, P: ReadPages> Search<'p, P> {
     /// `bar` is the k-th smallest key found so far, none while there are fewer than k.
     pub fn next(&mut self, bar: Option<f32>) -> Result<&[Candidate], Error> {
         self.wave.clear();
+        if let Some(held) = self.held.take() {
+            self.go_on(held, bar)?;
+        }
         loop {
             self.take_wave(bar);
+            if !self.wave.is_empty() {
+                break;
+            }
+            if let Some(held) = self.held.take() {
+                self.go_on(held, bar)?;
+                continue;
+            }
             let satisfied = bar.is_some_and(|bar| bar <= self.reach);
-            if !self.wave.is_empty() || self.complete || satisfied {
+            if self.complete || satisfied {
                 break;
             }
             if self.stats.passes > 0 {
@@ -231,164 +240,5 @@ impl<'p, P: ReadPages> Search<'p, P> {
         }
         self.wave.extend(self.candidates.drain(rest..));
         self.wave.sort_unstable_by_key(|found| found.tid);
-    }
-
-    /// Passes over the codes and keeps what may be among the nearest, or under the bar, if that is known.
-    fn pass(&mut self, bar: Option<f32>) -> Result<(), Error> {
-        loop {
-            self.all_lists = true;
-            let epsilon = self.effort.epsilon.max(LEAST_EPSILON);
-            let (centre, metric) = (Arc::clone(&self.state.centre), self.state.metric);
-            self.code.prepare(&self.rotated, &centre, metric, epsilon);
-            let entries = self.state.meta.copies.max(1) as usize;
-            let widen = (LEAST_UPPER / epsilon).max(1.0);
-            let mut kept = Kept::new(self.quota.saturating_mul(entries), bar, widen);
-            kept.needed = self.only.as_ref().map(|(needed, _)| needed.clone());
-            if self.pass_list(&mut kept)? && self.pass_tree(&mut kept)? {
-                self.stats.passes += 1;
-                self.stats.excluded += kept.looked_at - kept.may_match;
-                if self.only.is_some() {
-                    self.admitted = Some((kept.looked_at, kept.may_match));
-                }
-                self.keep(kept);
-                return Ok(());
-            }
-        }
-    }
-
-    /// The list that takes new rows. False if it was written anew meanwhile.
-    fn pass_list(&mut self, kept: &mut Kept) -> Result<bool, Error> {
-        let list = *self.state.list();
-        if self.scan(kept, &list, 0, f32::NEG_INFINITY)? {
-            return Ok(true);
-        }
-        let meta = read_meta(self.pages)?;
-        if (meta.list.generation, meta.list.first) == (list.generation, list.first) {
-            return Err(corrupted(format!(
-                "page in the list of generation {} that is not of it",
-                list.generation
-            )));
-        }
-        self.state.refresh(self.pages)?;
-        Ok(false)
-    }
-
-    /// The tree's lists, nearest first. False if one was given up meanwhile.
-    fn pass_tree(&mut self, kept: &mut Kept) -> Result<bool, Error> {
-        let Some(tree) = self.state.tree.clone() else {
-            return Ok(true);
-        };
-        let mut ranked = match self.lists {
-            None => Ranked::within(&tree, &self.code, self.state.metric, self.effort.gap),
-            Some(_) => Ranked::all(&tree, &self.code, self.state.metric),
-        };
-        let (gap, quota) = (self.effort.gap, self.quota);
-        let is_first = self.lists.is_none();
-        let first = || ranked.first_lists(&tree, gap, quota);
-        let mut lists = self.lists.unwrap_or_else(first).min(ranked.len());
-        if !self.scan_lists(&tree, kept, ranked.nearest(lists))? {
-            return Ok(false);
-        }
-        // More of them tell better how many rows may match.
-        while is_first
-            && let Some(gap) = self.gap_of_matching(kept)
-            && let wider = ranked.first_lists(&tree, gap, quota)
-            && wider > lists
-        {
-            let more = &ranked.nearest(wider)[lists..];
-            lists = wider;
-            if !self.scan_lists(&tree, kept, more)? {
-                return Ok(false);
-            }
-        }
-        let middle = ranked.nearest(lists).get(lists / 2);
-        self.middle = middle.map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
-        self.all_lists = lists == ranked.len();
-        self.lists = Some(lists);
-        self.stats.lists = lists as u64;
-        Ok(true)
-    }
-
-    /// Within which gap the lists are of the k nearest rows that may match, by the share of entries looked at that may; None without a filter.
-    fn gap_of_matching(&self, kept: &Kept) -> Option<f32> {
-        let (_, recall) = self.only.as_ref()?;
-        let share = (kept.looked_at + 1) as f64 / (kept.may_match + 1) as f64;
-        let k = self.quota as f64 * share * WIDER_FILTERED;
-        let k = k.min(self.state.rows() as f64);
-        Some(self.state.effort(k as usize, *recall).gap)
-    }
-
-    /// These lists' codes. False if one was given up meanwhile.
-    fn scan_lists(
-        &mut self,
-        tree: &Tree,
-        kept: &mut Kept,
-        chosen: &[(f32, usize)],
-    ) -> Result<bool, Error> {
-        let mut centroid = Vec::new();
-        for (number, &(gap, slot)) in chosen.iter().enumerate() {
-            if let Some((_, next)) = chosen.get(number + 1) {
-                self.pages.prefetch(tree.slots[*next].head.first);
-            }
-            let (head, list) = (tree.slots[slot].head, tree.slots[slot].list);
-            centroid.clear();
-            tree.centroids.read(slot, &mut centroid);
-            self.code.turn_to(&centroid);
-            if !self.scan(kept, &head, list, gap)? {
-                self.state.read_tree(self.pages)?;
-                let now = self
-                    .state
-                    .tree
-                    .as_ref()
-                    .and_then(|tree| tree.slots.get(slot));
-                if now.is_some_and(|now| now.list == list && now.head.generation == head.generation)
-                {
-                    return Err(corrupted(format!("page in list {list} that is not of it")));
-                }
-                self.state.refresh(self.pages)?;
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// One list's codes, for which the query is prepared.
-    fn scan(
-        &mut self,
-        kept: &mut Kept,
-        head: &ListHead,
-        list: u32,
-        gap: f32,
-    ) -> Result<bool, Error> {
-        kept.gap = gap;
-        let (state, kernels, code, stats) =
-            (&self.state, self.kernels, &self.code, &mut self.stats);
-        let generation = head.generation;
-        self.pages
-            .walk(head.first, list, generation, &mut |_, page| {
-                let entries = Entries::of(state.geometry, page)?;
-                stats.pages += 1;
-                stats.codes += entries.len() as u64;
-                kept.scan(state, kernels, code, &entries)
-            })
-    }
-
-    /// Takes over what a pass kept, but for what was handed out before.
-    fn keep(&mut self, kept: Kept) {
-        self.reach = kept.threshold;
-        self.complete = kept.threshold == f32::INFINITY && self.all_lists;
-        self.candidates = kept.candidates;
-        let reach = self.reach;
-        self.candidates.retain(|found| found.lower <= reach);
-        if self.state.tree.is_some() {
-            // Of a row's entries, one too many while VACUUM moves it, the one whose list came first tells more.
-            self.candidates
-                .sort_unstable_by_key(|found| (found.tid, Ordered(found.gap)));
-            self.candidates.dedup_by_key(|found| found.tid);
-        }
-        if !self.given.is_empty() {
-            let given: HashSet<EntryTid> = self.given.iter().copied().collect();
-            self.candidates.retain(|found| !given.contains(&found.tid));
-        }
     }
 }

@@ -242,7 +242,10 @@ fn each(
     // One row of a page costs about as much to read by its place as all of them one after the other.
     let most = table.blocks() as usize;
     let predicate = condition.and_then(|asked| asked.filter.jsonpath());
-    let matching = predicate.and_then(|asked| gin::matching(table, METADATA, &asked, most));
+    let matching = predicate.and_then(|asked| {
+        let index = gin::index_on(table, METADATA)?;
+        gin::matching(&index, &asked, most)
+    });
     match matching {
         Some((_, places)) => {
             Fetcher::new(table, snapshot).fetch(&places, |_, tid, row| look_at(tid, row))

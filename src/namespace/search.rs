@@ -95,7 +95,7 @@ fn by_index(
     let recall = guc::recall();
     let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, recall)?;
     if let Some(filter) = query.filter {
-        search = search.only(filter, METADATA, recall);
+        search = search.only(&leaf.relation, filter, METADATA, recall);
     }
     let mut rows = Fetcher::new(&leaf.relation, snapshot);
     let mut is_first = true;
@@ -107,9 +107,7 @@ fn by_index(
         rows.fetch(wave, |_, tid, row| best.offer(tid, row))?;
         if std::mem::take(&mut is_first)
             && best.rows.worst().is_none()
-            && let Some(filter) = query.filter
-            && let Some((_, matching)) =
-                search.all_matching(&leaf.relation, filter, METADATA, (query.k, best.rows.len()))
+            && let Some((_, matching)) = search.all_matching(query.k, best.rows.len())
         {
             best.clear();
             return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));

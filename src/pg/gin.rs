@@ -13,15 +13,14 @@ const FAMILIES: [u32; 2] = [4036, 4037];
 /// Which index was asked, and the places of the rows in order.
 pub type Matching = (String, Vec<Tid>);
 
-/// The rows for which a predicate on a column may be true, if a GIN index can tell them and they are no more than `most`.
-pub fn matching(table: &Relation, column: i16, predicate: &str, most: usize) -> Option<Matching> {
-    let index = index_on(table, column)?;
-    let rows = rows_matching(&index, predicate, most)?;
+/// The rows for which a predicate on its column may be true, if a GIN index can tell them and they are no more than `most`.
+pub fn matching(index: &Relation, predicate: &str, most: usize) -> Option<Matching> {
+    let rows = rows_matching(index, predicate, most)?;
     Some((index.name(), rows))
 }
 
 /// A GIN index on that column of a table, of all rows, that queries may use.
-fn index_on(table: &Relation, column: i16) -> Option<Relation> {
+pub fn index_on(table: &Relation, column: i16) -> Option<Relation> {
     table.index_list().into_iter().find_map(|oid| {
         let index = Relation::try_open_any(oid, LockMode::AccessShare)?;
         is_gin_on(&index, column).then_some(index)

@@ -241,7 +241,7 @@ impl TopKScan {
         if let Some(asked) = self.plan.signatures
             && let Some(filter) = self.filter_of(executor)?
         {
-            search = search.only(filter, asked.column, recall);
+            search = search.only(&table, filter, asked.column, recall);
         }
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
@@ -255,10 +255,7 @@ impl TopKScan {
             self.look_at(&mut rows, wave, &mut kept)?;
             if std::mem::take(&mut is_first)
                 && kept.worst().is_none()
-                && let Some(asked) = self.plan.signatures
-                && let Some(Some(filter)) = &self.filter
-                && let Some((name, matching)) =
-                    search.all_matching(&table, filter, asked.column, (wanted, kept.len()))
+                && let Some((name, matching)) = search.all_matching(wanted, kept.len())
             {
                 kept = TopK::growing(wanted);
                 self.filter_index = Some(name);
