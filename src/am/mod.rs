@@ -9,6 +9,7 @@ mod build;
 pub mod check;
 pub mod search;
 mod source;
+pub mod teller;
 mod vacuum;
 
 use crate::error::Error;

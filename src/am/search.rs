@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::heap_tid;
+use super::teller::Tellers;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
-use crate::pg::gin::{self, Matching};
+use crate::pg::gin::Matching;
 use crate::pg::heap::Tid;
 use crate::pg::relation::Relation;
 use crate::storage::{self, PgPages};
@@ -21,7 +22,7 @@ const ROW_IN_ORDER: f64 = 0.8;
 const ROW_BY_CODE: f64 = 1.5;
 /// … and what a row's code does: in microseconds, at some hundreds of dimensions.
 const CODE: f64 = 0.003;
-/// A GIN index is asked if by what the first rows told it finds no more than so many times as many as pay: it costs something to ask.
+/// An ordinary index is asked if by what the first rows told it finds no more than so many times as many as pay: it costs something to ask.
 const WORTH_ASKING: f64 = 3.0;
 
 /// A recall of 1: only looking at every row is sure to find all.
@@ -39,8 +40,8 @@ pub struct IndexSearch<'p, 'r> {
     search: Search<'p, PgPages<'r>>,
     metric: Metric,
     pages: &'p PgPages<'r>,
-    /// A GIN index that may tell which rows match, and what it is to be asked.
-    teller: Option<(Relation, String)>,
+    /// Ordinary indexes that may tell which rows match, until they were asked.
+    tellers: Tellers,
     wave: Vec<Tid>,
 }
 
@@ -58,38 +59,39 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             search: Search::new(pages, state, query, k, effort)?,
             metric,
             pages,
-            teller: None,
+            tellers: Tellers::default(),
             wave: Vec::new(),
         })
     }
 
-    /// The same, but only of rows of a table that a filter on one of its columns may match by the signatures of the index, if it includes that column.
+    /// The same, but only of rows of a table that a filter on one of its columns may match, as far as signatures of the index tell: if it includes that column.
     #[must_use]
     pub fn only(mut self, heap: &Relation, filter: &Filter, column: i16, recall: f64) -> Self {
+        self.tellers = Tellers::of(heap, filter, column);
         // Signatures are of the first column included.
-        if self.pages.index().included_columns().first() != Some(&column) {
-            return self;
-        }
-        self.search = self.search.only(filter.needed(), recall as f32);
-        let asked = filter.jsonpath();
-        self.teller = asked.and_then(|asked| Some((gin::index_on(heap, column)?, asked)));
-        if self.teller.is_some() {
-            self.search = self.search.tell_first();
+        if self.pages.index().included_columns().first() == Some(&column) {
+            self.search = self.search.only(filter.needed(), recall as f32);
+            if !self.tellers.is_empty() {
+                self.search = self.search.tell_first();
+            }
         }
         self
     }
 
-    /// All rows that may pass the filter, in the order of their places, where that is the better way: they are few, and the table has a GIN index on
-    /// its column that tells them; and its name. To be asked when the first wave is over and fewer than k passed, `passed` of them.
-    pub fn all_matching(&self, k: usize, passed: usize) -> Option<Matching> {
-        let (index, asked) = self.teller.as_ref()?;
-        let admitted = self.search.may_match()? as f64;
+    /// All rows that may pass the filter, in the order of their places, where that is the better way: they are few, and an ordinary index of the table
+    /// tells them; and its name. To be asked when a wave is over and fewer than k passed so far, `passed` of them.
+    pub fn all_matching(&mut self, heap: &Relation, k: usize, passed: usize) -> Option<Matching> {
+        if self.tellers.is_empty() {
+            return None;
+        }
+        let rows = self.search.rows() as f64;
+        let admitted = self.search.may_match().map_or(rows, |rows| rows as f64);
         let share = (passed + 1) as f64 / (self.search.stats.candidates + 2) as f64;
-        let most = worth_reading(self.search.rows() as f64, admitted, k as f64);
+        let most = worth_reading(rows, admitted, k as f64);
         if admitted * share > most * WORTH_ASKING {
             return None;
         }
-        gin::matching(index, asked, most as usize)
+        std::mem::take(&mut self.tellers).matching(heap, most as usize)
     }
 
     /// The next rows to look at, in the order of their places; none when the search is over. `bar` is the k-th smallest key

@@ -34,6 +34,12 @@ fn pc_matches(
     matches().or_report()
 }
 
+/// What filters compare of a metadata field: for B-tree indexes, which queries under a filter use.
+#[pg_extern(immutable, parallel_safe, strict, cost = 2)]
+fn pc_number(metadata: JsonbArg<'_>, field: &str) -> Option<f64> {
+    Filter::number(metadata.payload(), field.as_bytes()).or_report()
+}
+
 /// For the planner: what share of the rows pc_matches lets through.
 #[pg_extern(immutable, parallel_safe, strict)]
 fn pc_matches_support(request: SupportRequest<'_>) -> SupportAnswer {

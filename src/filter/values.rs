@@ -38,6 +38,13 @@ impl Operands {
             .then(|| strings.chain(booleans.map(|(_, truth)| Err(truth))))
     }
 
+    /// The least and the largest, if all are numbers.
+    pub fn only_numbers(&self) -> Option<(f64, f64)> {
+        let all = self.strings.is_empty() && !self.has_any_bool();
+        let (least, largest) = (self.numbers.first()?, self.numbers.last()?);
+        all.then_some((*least, *largest))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         let booleans = usize::from(self.has_false) + usize::from(self.has_true);

@@ -10,10 +10,10 @@ use super::search::matches;
 use super::tally::Tally;
 use super::write::{self, Buffers};
 use super::{Leaf, Reached, reach, read, sql};
+use crate::am::teller::Tellers;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::pg::access::Privilege;
-use crate::pg::gin;
 use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::json::{JsonbArg, JsonbOut};
@@ -241,10 +241,9 @@ fn each(
     };
     // One row of a page costs about as much to read by its place as all of them one after the other.
     let most = table.blocks() as usize;
-    let predicate = condition.and_then(|asked| asked.filter.jsonpath());
-    let matching = predicate.and_then(|asked| {
-        let index = gin::index_on(table, METADATA)?;
-        gin::matching(&index, &asked, most)
+    let matching = condition.and_then(|asked| {
+        let tellers = Tellers::of(table, &asked.filter, METADATA);
+        tellers.matching(table, most)
     });
     match matching {
         Some((_, places)) => {

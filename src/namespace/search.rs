@@ -98,16 +98,15 @@ fn by_index(
         search = search.only(&leaf.relation, filter, METADATA, recall);
     }
     let mut rows = Fetcher::new(&leaf.relation, snapshot);
-    let mut is_first = true;
     loop {
         let wave = search.next(best.bar())?;
         if wave.is_empty() {
             return Ok(());
         }
         rows.fetch(wave, |_, tid, row| best.offer(tid, row))?;
-        if std::mem::take(&mut is_first)
-            && best.rows.worst().is_none()
-            && let Some((_, matching)) = search.all_matching(query.k, best.rows.len())
+        if best.rows.worst().is_none()
+            && let Some((_, matching)) =
+                search.all_matching(&leaf.relation, query.k, best.rows.len())
         {
             best.clear();
             return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));

@@ -28,14 +28,9 @@ pub fn index_on(table: &Relation, column: i16) -> Option<Relation> {
 }
 
 fn is_gin_on(index: &Relation, column: i16) -> bool {
-    // SAFETY: open while `index` lives.
-    let class = unsafe { &*(*index.raw()).rd_rel };
-    class.relam == pg_sys::GIN_AM_OID
+    index.is_of_all_rows(pg_sys::GIN_AM_OID)
         && index.key_column() == column
         && FAMILIES.map(Oid::from).contains(&index.key_family())
-        && index.is_valid_index()
-        && !index.checks_xmin()
-        && !index.is_partial_index()
 }
 
 /// The places of the rows for which the predicate may be true, in order: they are to be looked at again. None if they are more than `most`.

@@ -60,6 +60,16 @@ impl Relation {
         self.index_row().indcheckxmin
     }
 
+    /// Is it one of that access method that queries may go by, and on all rows?
+    pub fn is_of_all_rows(&self, access_method: Oid) -> bool {
+        // SAFETY: open while self lives.
+        let class = unsafe { &*(*self.raw()).rd_rel };
+        class.relam == access_method
+            && self.is_valid_index()
+            && !self.checks_xmin()
+            && !self.is_partial_index()
+    }
+
     /// Is it on some of the rows only?
     pub fn is_partial_index(&self) -> bool {
         // SAFETY: open while self lives; rd_indextuple is set for an index.

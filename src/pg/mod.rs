@@ -5,6 +5,7 @@
 pub mod access;
 pub mod array;
 pub mod binary;
+pub mod btree;
 pub mod call_site;
 pub mod catalog;
 pub mod column;

@@ -66,9 +66,18 @@ pub struct NamedFunction {
 impl NamedFunction {
     /// Of two `jsonb`.
     pub const fn of_two_jsonb(name: &'static CStr) -> Self {
+        Self::new(name, [pg_sys::JSONBOID; 2])
+    }
+
+    /// Of `jsonb` and `text`.
+    pub const fn of_jsonb_and_text(name: &'static CStr) -> Self {
+        Self::new(name, [pg_sys::JSONBOID, pg_sys::TEXTOID])
+    }
+
+    const fn new(name: &'static CStr, arguments: [pg_sys::Oid; 2]) -> Self {
         Self {
             name,
-            arguments: [pg_sys::JSONBOID; 2],
+            arguments,
             known: Known::new(),
         }
     }

@@ -245,7 +245,6 @@ impl TopKScan {
         }
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
-        let mut is_first = true;
         loop {
             let bar = kept.worst().and_then(|worst| worst.key.distance());
             let wave = search.next(bar.map(|bar| key_of_distance(distance, bar)))?;
@@ -253,9 +252,8 @@ impl TopKScan {
                 break;
             }
             self.look_at(&mut rows, wave, &mut kept)?;
-            if std::mem::take(&mut is_first)
-                && kept.worst().is_none()
-                && let Some((name, matching)) = search.all_matching(wanted, kept.len())
+            if kept.worst().is_none()
+                && let Some((name, matching)) = search.all_matching(&table, wanted, kept.len())
             {
                 kept = TopK::growing(wanted);
                 self.filter_index = Some(name);

@@ -16,7 +16,7 @@ SEED = 20261127
 DIMENSION = 48
 #: The records of a namespace, the filters asked of it, and from how many rows on its index is a tree. Seven functions and a
 #: query in plain SQL are asked each filter: over 10,000 cases.
-SHAPES = {"small": (250, 1000, 1_000_000), "tree": (1400, 460, 1000), "gin": (1400, 150, 1000)}
+SHAPES = {"small": (250, 1000, 1_000_000), "tree": (1400, 460, 1000), "gin": (1400, 150, 1000), "btree": (1400, 150, 1000)}
 
 
 class Namespace:
@@ -183,6 +183,9 @@ def test_all_functions_against_all_records(session, shape):
     ).fetchone()[0]
     if shape == "gin":  # which tells the rows that match, where they are few
         session.execute("CREATE INDEX ON filtered USING gin (metadata jsonb_path_ops)")
+    if shape == "btree":
+        for field in filters.FIELDS:
+            session.execute(f"CREATE INDEX ON filtered (pc_number(metadata, '{field}'))")
     session.execute("SET enable_sort = off")  # nobody tells the planner how large the leaf is
     assert namespace.uses_signatures()
     some, forms = 0, set()
@@ -207,28 +210,31 @@ def test_all_functions_against_all_records(session, shape):
             assert session.execute("SELECT * FROM conifer_check(%s::regclass)", [index]).fetchall() == []
     namespace.check_records()
     if shape == "gin":
-        assert asks_gin(session, leaf)
+        assert asks(session, leaf, shape, '{"genre": "rare"}')
+    if shape == "btree":
+        assert asks(session, leaf, shape, '{"year": {"$gt": 88, "$lt": 99}}')
     # it was not all or nothing that passed, and the index had the form meant
     assert some > count / 2
     assert forms == {"flat" if shape == "small" else "tree"}
 
 
-def asks_gin(session, leaf: str) -> bool:
-    """Does pc_query ask the GIN index for a record that one in a thousand is?"""
+def asks(session, leaf: str, method: str, filter: str) -> bool:
+    """Does pc_query ask an ordinary index for a record that one in a thousand is?"""
     session.execute(
-        "SELECT pc_upsert('filtered', 'gin', 'rare', %s::vector, '{\"genre\": \"rare\"}')", [str([0.5] * DIMENSION)]
+        "SELECT pc_upsert('filtered', %s, 'rare', %s::vector, '{\"genre\": \"rare\", \"year\": 90}')",
+        [method, str([0.5] * DIMENSION)],
     )
-    query = "SELECT id FROM pc_query('filtered', 'gin', %s::vector, 3, '{\"genre\": \"rare\"}')"
+    query = "SELECT id FROM pc_query('filtered', %s, %s::vector, 3, %s)"
     scans = (
         "SELECT sum(idx_scan) FROM pg_stat_all_indexes s JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam"
-        " WHERE s.relid = %s::regclass AND amname = 'gin'"
+        " JOIN pg_index i USING (indexrelid) WHERE s.relid = %s::regclass AND amname = %s AND NOT indisunique"
     )
     counts = []
     for _ in range(2):
         session.execute("SELECT pg_stat_force_next_flush()")
         session.execute("SELECT pg_stat_clear_snapshot()")
-        counts.append(session.execute(scans, [leaf]).fetchone()[0])
-        assert session.execute(query, [str([0.0] * DIMENSION)]).fetchall() == [("rare",)]
+        counts.append(session.execute(scans, [leaf, method]).fetchone()[0])
+        assert session.execute(query, [method, str([0.0] * DIMENSION), filter]).fetchall() == [("rare",)]
     return counts[1] > counts[0]
 
 

@@ -129,26 +129,31 @@ def _contains(part: dict) -> str:
 
 
 class FilteredNamespace(Conifer):
-    """One namespace; with a GIN index on the metadata or without."""
+    """One namespace; `by`: no index but its own, or ordinary ones on the metadata, "B-tree" or "GIN"."""
 
-    def __init__(self, dimension, metric, table="item", *, gin=False):
+    _INDEXES = {
+        None: [],
+        "B-tree": ["btree (pc_number(metadata, 'number'))"],
+        "GIN": ["gin (metadata jsonb_path_ops)"],
+    }
+
+    def __init__(self, dimension, metric, table="item", *, by=None):
         super().__init__(dimension, metric, table)
-        self._gin = gin
-        if gin:
-            self.name = f"{self.name}, GIN"
+        self._by = by
+        if by:
+            self.name = f"{self.name}, {by}"
 
     def index(self, connection, workers=0):
         seconds = super().index(connection, workers)
-        if self._gin:
-            seconds += timed(connection, [f'CREATE INDEX ON "{self.table}" USING gin (metadata jsonb_path_ops)'])
-        return seconds
+        more = [f'CREATE INDEX ON "{self.table}" USING {one}' for one in self._INDEXES[self._by]]
+        return seconds + timed(connection, more)
 
     def settings(self, features, k):
         return [setting for setting in super().settings(features, k) if 0.9 <= setting.get("conifer.recall", 0.9) < 1]
 
     def serves(self, filter: Filter) -> bool:
         """Whether its index can be used; else it is no more than the namespace without one."""
-        return not (self._gin and filter.kind == "range")
+        return self._by is None or (self._by == "B-tree") == (filter.kind == "range")
 
 
 class FilteredTable(Pgvector):

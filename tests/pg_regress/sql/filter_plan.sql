@@ -119,6 +119,30 @@ DROP INDEX filtered_m;
 CREATE INDEX filtered_m ON filtered USING gin ((metadata - 'class'));
 SELECT filter_differences(10);
 DROP INDEX filtered_m;
+
+-- a B-tree index tells the rows of few numbers, and those with lists of numbers
+CREATE INDEX filtered_n ON filtered (pc_number(metadata, 'number'));
+INSERT INTO filtered VALUES (9100, '[1,2,3,4,5,6,7,8]', '{"number": [1, 5000, "x"]}'), (9101, '[1,2,3,4,5,6,7,8]', '{"number": ["5000"]}'),
+  (9102, '[1,2,3,4,5,6,7,8]', '{"number": "5000"}');
+SELECT filter_differences(10);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 5000, "$lt": 5004}}')
+  ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 5000, "$lt": 5004}}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"$and": [{"number": {"$in": [5000, 4999]}}, {"number": 5000}]}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gt": 5997.5}}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$lt": 1.5}}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$lt": 7, "$gt": 7}}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
+-- of another field, or another expression, it tells nothing
+DROP INDEX filtered_n;
+CREATE INDEX filtered_n ON filtered (pc_number(metadata, 'class'));
+CREATE INDEX filtered_o ON filtered (pc_number(metadata || '{"a": 1}', 'number'));
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 5000, "$lt": 5004}}')
+  ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3$$);
+DROP INDEX filtered_n, filtered_o;
+DELETE FROM filtered WHERE id > 9099;
+SELECT pc_number('{"a": 1.5}', 'a') AS number, pc_number('{"a": -0}', 'a') AS zero, pc_number('{"a": "1"}', 'a') AS text, pc_number('{"a": ["1"]}', 'a') AS texts,
+  pc_number('{"a": ["1", 2]}', 'a') AS list, pc_number('{"b": 1}', 'a') AS missing, pc_number('[1]', 'a') AS no_object, pc_number('{"a": 1e400}', 'a') AS large,
+  pc_number(NULL, 'a') AS none, pc_number('{"": 7}', '') AS unnamed;
 RESET enable_bitmapscan;
 RESET conifer.recall;
 

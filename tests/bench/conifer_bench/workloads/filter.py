@@ -82,7 +82,8 @@ def _arrangements(context: Context, n: int) -> list[Arrangement]:
     ]
     return [
         FilteredNamespace(dimension, metric),
-        FilteredNamespace(dimension, metric, "item_gin", gin=True),
+        FilteredNamespace(dimension, metric, "item_gin", by="GIN"),
+        FilteredNamespace(dimension, metric, "item_btree", by="B-tree"),
         *iterative,
         FilteredTable(dimension, metric, "item_btree", by="B-tree"),
         FilteredTable(dimension, metric, "item_gin", by="GIN"),
