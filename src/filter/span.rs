@@ -73,3 +73,61 @@ impl Test {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::jsonb::build;
+
+    #[test]
+    fn every_condition_on_a_number_narrows_its_field() {
+        type Bounds = (Option<f64>, Option<f64>);
+        let cases: &[(&str, &[(&str, Bounds)])] = &[
+            (r#"{"a": {"$gt": 3}}"#, &[("a", (Some(3.0), None))]),
+            (r#"{"a": {"$lte": -1e3}}"#, &[("a", (None, Some(-1000.0)))]),
+            (
+                r#"{"a": {"$gte": 3, "$lt": 9}, "b": "x", "$and": [{"a": {"$gt": 4}}, {"c": 7}]}"#,
+                &[("a", (Some(4.0), Some(9.0))), ("c", (Some(7.0), Some(7.0)))],
+            ),
+            (
+                r#"{"a": {"$in": [5, 2, 3.5]}}"#,
+                &[("a", (Some(2.0), Some(5.0)))],
+            ),
+            // no number lies there, but a list may have one on each side
+            (
+                r#"{"a": {"$lt": 1, "$gt": 2}}"#,
+                &[("a", (Some(2.0), Some(1.0)))],
+            ),
+            (r#"{"a": {"$in": [5, "x"]}}"#, &[]),
+            (r#"{"a": {"$in": []}}"#, &[]),
+            (r#"{"a": true}"#, &[]),
+            (r#"{"a": {"$ne": 5}}"#, &[]),
+            (r#"{"a": {"$exists": true}}"#, &[]),
+            (r#"{"$or": [{"a": 1}, {"a": 2}]}"#, &[]),
+            (r#"{"$not": {"a": 1}}"#, &[]),
+            ("{}", &[]),
+        ];
+        for (filter, expected) in cases {
+            let parsed = Filter::parse(&build::jsonb(filter)).unwrap();
+            let expected = expected.iter().map(|&(field, (from, to))| Span {
+                field: field.as_bytes(),
+                from,
+                to,
+            });
+            let mut found = parsed.spans();
+            found.sort_by_key(|span| span.field);
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_field_has_one_number_or_a_list_of_some() {
+        let of = |metadata: &str| Filter::number(&build::jsonb(metadata), b"a").unwrap();
+        assert_eq!(of(r#"{"a": 2.5, "b": 1}"#), Some(2.5));
+        assert_eq!(of(r#"{"a": -0.0}"#).map(f64::to_bits), Some(0));
+        assert!(of(r#"{"a": ["x", 1]}"#).is_some_and(f64::is_nan));
+        for none in [r#"{"a": "1"}"#, r#"{"a": ["1"]}"#, r#"{"a": []}"#, "{}"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+}
