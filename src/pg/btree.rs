@@ -1,6 +1,6 @@
 //! Which rows a B-tree index on `pc_number(column, 'field')` has between two numbers.
 
-use super::compat::bitmap;
+use super::compat;
 use super::gin::Matching;
 use super::heap::{Snapshot, Tid};
 use super::operator::{FunctionId, NamedFunction};
@@ -33,7 +33,7 @@ fn is_number_of(index: &Relation, number: FunctionId, column: i16, field: &[u8])
     // SAFETY: the expressions are a copy of ours, in a list of nodes, as are a call's arguments.
     let arguments = unsafe {
         let expressions = pg_sys::RelationGetIndexExpressions(index.raw());
-        pg_list::member(expressions, 0).and_then(|first| planner_tree::call_of_two(first))
+        pg_list::member(expressions, 0).and_then(planner_tree::call_of_two)
     };
     let Some((function, of, named)) = arguments else {
         return false;
@@ -48,8 +48,7 @@ fn is_number_of(index: &Relation, number: FunctionId, column: i16, field: &[u8])
         let (of, named) = (&*of.cast::<pg_sys::Var>(), &*named.cast::<pg_sys::Const>());
         of.varattno == column
             && !named.constisnull
-            && varlena::plain_bytes(named.constvalue).get(pg_sys::VARHDRSZ as usize..)
-                == Some(field)
+            && varlena::plain_bytes(named.constvalue).get(pg_sys::VARHDRSZ..) == Some(field)
     }
 }
 
@@ -116,7 +115,7 @@ fn collect(
     // keys do.
     unsafe {
         let snapshot = Snapshot::active().raw();
-        let scan = bitmap::begin_scan_of(table.raw(), index.raw(), snapshot, count);
+        let scan = compat::index_beginscan(table.raw(), index.raw(), snapshot, count);
         pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
         let mut few = true;
         loop {

@@ -1,5 +1,4 @@
-//! Scans of an index below the executor, which 18 takes counters for; and what a bitmap holds: 17 and earlier hand out a page's offsets, 18 has
-//! them extracted.
+//! Bitmap scans of an index, and what they found: 17 and earlier hand out a page's offsets, 18 has them extracted.
 
 use pgrx::pg_sys;
 
@@ -20,28 +19,6 @@ pub unsafe fn begin_scan(
     // SAFETY: the caller's contract; no instrumentation is asked for.
     unsafe {
         pg_sys::index_beginscan_bitmap(index, snapshot, std::ptr::null_mut(), 1)
-    }
-}
-
-/// Begins a scan for so many keys, whose tuples are asked for one by one.
-///
-/// # Safety
-/// The table and its index must be open and locked, the snapshot registered or active for the scan's life.
-pub unsafe fn begin_scan_of(
-    table: pg_sys::Relation,
-    index: pg_sys::Relation,
-    snapshot: pg_sys::Snapshot,
-    keys: i32,
-) -> pg_sys::IndexScanDesc {
-    #[cfg(not(feature = "pg18"))]
-    // SAFETY: the caller's contract.
-    unsafe {
-        pg_sys::index_beginscan(table, index, snapshot, keys, 0)
-    }
-    #[cfg(feature = "pg18")]
-    // SAFETY: the caller's contract; no instrumentation is asked for.
-    unsafe {
-        pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0)
     }
 }
 
