@@ -98,7 +98,7 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         let mut source = Source::new(&build.heap, &index);
         let helpers = workers.as_ref().map(|workers| Helpers {
             workers,
-            memory: limits.memory,
+            memory: limits.memory / 4 * 3,
         });
         learn(
             &pages,
