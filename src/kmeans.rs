@@ -86,8 +86,8 @@ impl Points {
     pub fn read(&self, number: usize, to: &mut Vec<f32>) {
         let (step, from) = (self.steps[number], number * self.dimension);
         let elements = &self.elements[from..][..self.dimension];
-        to.clear();
-        to.extend(elements.iter().map(|x| f32::from(*x) * step));
+        to.resize(self.dimension, 0.0);
+        (kernels().multiples)(elements, step, to);
     }
 }
 

@@ -75,6 +75,10 @@ pub trait Pages: ReadPages {
     fn recycle(&self, block: u32);
 }
 
+/// So many pages of a chain may be passed before the file's length is asked for: the lists of a tree have a few each, and a search walks a hundred of
+/// them.
+const UNASKED: u32 = 32;
+
 /// The way along a chain. A chain of more pages than the file has bites its tail.
 pub struct Walk {
     list: u32,
@@ -91,7 +95,7 @@ impl Walk {
             list,
             generation,
             passed: 0,
-            most: 0,
+            most: UNASKED,
         }
     }
 

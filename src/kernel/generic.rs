@@ -225,6 +225,19 @@ macro_rules! kernel_table {
                     unsafe { kernel(data) }
                 }
             },
+            multiples: {
+                /// # Safety
+                /// The CPU has the instruction set.
+                $(#[$enable])?
+                unsafe fn kernel(numbers: &[i8], step: f32, products: &mut [f32]) {
+                    $crate::kernel::steps::multiply(numbers, step, products);
+                }
+                |numbers, step, products| {
+                    $crate::kernel::steps::check(numbers, products);
+                    // SAFETY: as for `scan_block` above.
+                    unsafe { kernel(numbers, step, products) }
+                }
+            },
         }
     };
     (@face $result:ty, $terms:ident, $sums:literal, $lanes:ty, $pattern:pat => $value:expr $(, #[$enable:meta])?) => {{

@@ -25,6 +25,7 @@ mod dispatch;
 mod generic;
 mod hadamard;
 mod scalar;
+mod steps;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -72,6 +73,8 @@ pub struct Kernels {
     /// The Hadamard transform in place, unscaled, its output in a fixed order of its own (`hadamard.rs`). The same bits on
     /// every CPU. Panics unless the length is a power of two and at least 64.
     pub hadamard: fn(&mut [f32]),
+    /// Whole numbers times a step. The same bits on every CPU. Panics unless there are as many products as numbers.
+    pub multiples: fn(&[i8], f32, &mut [f32]),
 }
 
 /// The most that one product can lose to underflow: the smallest denormal (half of it, doubled for safety).

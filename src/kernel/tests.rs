@@ -287,3 +287,24 @@ fn hadamard_is_orthogonal_and_the_same_everywhere() {
 fn hadamard_wants_a_power_of_two() {
     (choose(None).hadamard)(&mut [0.0; 96]);
 }
+
+#[test]
+fn multiples_are_the_same_everywhere() {
+    for length in [0, 1, 7, 16, 63, 64, 100, 384] {
+        let numbers: Vec<i8> = (0..length).map(|at| (at * 37 % 256) as u8 as i8).collect();
+        for step in [0.0, 0.3, 1e-40, 1e30] {
+            let expected: Vec<f32> = numbers.iter().map(|x| f32::from(*x) * step).collect();
+            for table in available() {
+                let mut products = vec![f32::NAN; length];
+                (table.multiples)(&numbers, step, &mut products);
+                assert_eq!(products, expected, "{} of {length}", table.name);
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "3 numbers to be multiplied into 2")]
+fn multiples_want_room() {
+    (choose(None).multiples)(&[1; 3], 1.0, &mut [0.0; 2]);
+}

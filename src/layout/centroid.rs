@@ -10,7 +10,9 @@
 
 use super::corrupted;
 use crate::error::Error;
+use crate::kernel::kernels;
 use crate::quantizer::{Row, row_bytes};
+use zerocopy::FromBytes;
 
 /// No centroid has elements as large: squared distances would overflow.
 pub const LARGEST_ELEMENT: f32 = 1e15;
@@ -90,13 +92,12 @@ pub fn check(record: &[u8], code_bits: usize) -> Result<(), Error> {
 
 /// Writes the elements of a record's point behind `to`.
 pub fn read(record: &[u8], code_bits: usize, to: &mut Vec<f32>) {
-    let step = float(record, 0);
-    let elements = &record[HEAD + row_bytes(code_bits)..];
-    to.extend(
-        elements
-            .iter()
-            .map(|byte| f32::from(byte.cast_signed()) * step),
-    );
+    // Bytes of any kind are numbers.
+    let numbers =
+        <[i8]>::ref_from_bytes(&record[HEAD + row_bytes(code_bits)..]).unwrap_or_default();
+    let from = to.len();
+    to.resize(from + numbers.len(), 0.0);
+    (kernels().multiples)(numbers, float(record, 0), &mut to[from..]);
 }
 
 /// ‖c‖²
