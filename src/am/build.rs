@@ -98,7 +98,7 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
         let mut source = Source::new(&build.heap, &index);
         let helpers = workers.as_ref().map(|workers| Helpers {
             workers,
-            memory: limits.memory / 4 * 3,
+            memory: limits.memory / 2,
         });
         learn(
             &pages,
