@@ -5,7 +5,7 @@
 //! A centroid that loses all its points begins anew beside the one that has most.
 #![forbid(unsafe_code)]
 
-use crate::kernel::kernels;
+use crate::kernel::{kernels, round};
 use crate::random::next;
 use rayon::prelude::*;
 
@@ -68,7 +68,7 @@ impl Points {
         let step = largest / 127.0;
         let inverse = if step.is_normal() { 1.0 / step } else { 0.0 };
         self.steps.push(step * scale);
-        let elements = point.iter().map(|x| rounded(x * inverse));
+        let elements = point.iter().map(|x| round(x * inverse) as i8);
         self.elements.extend(elements);
     }
 
@@ -89,13 +89,6 @@ impl Points {
         to.resize(self.dimension, 0.0);
         (kernels().multiples)(elements, step, to);
     }
-}
-
-/// The nearest whole number to one from −127 to 127; without the call that `f32::round_ties_even` is on CPUs before SSE4.
-#[inline]
-fn rounded(number: f32) -> i8 {
-    const SHIFT: f32 = 12_582_912.0;
-    (number + SHIFT).to_bits() as i8
 }
 
 /// Vectors of one dimension, one behind the other, and the halves of their squared norms.

@@ -7,6 +7,7 @@
 
 mod build;
 pub mod check;
+mod reckoning;
 pub mod search;
 mod source;
 pub mod teller;

@@ -32,7 +32,9 @@ impl Needed {
         Self::of(masks.to_vec())
     }
 
-    fn all() -> Self {
+    /// Nothing: it admits all.
+    #[must_use]
+    pub fn all() -> Self {
         Self { terms: vec![0] }
     }
 
@@ -90,6 +92,15 @@ impl Needed {
     #[must_use]
     pub fn admits(&self, signature: u64) -> bool {
         self.terms.iter().any(|term| signature & term == *term)
+    }
+
+    /// How likely it is that it admits a signature with so many bits set of a record that does not match: about the share that each of a mask's bits is
+    /// there by chance.
+    #[must_use]
+    pub fn by_chance(&self, signature: u64) -> f64 {
+        let set = f64::from(signature.count_ones()) / f64::from(u64::BITS);
+        let terms = self.terms.iter().map(|term| set.powi(term.count_ones() as i32));
+        terms.sum::<f64>().min(1.0)
     }
 
     /// The same of 32 signatures at once: bit i tells of `signatures[i]`.

@@ -1,6 +1,7 @@
 //! What a pass over codes keeps: every entry whose lower bound is not above the k-th smallest upper bound so far.
 #![forbid(unsafe_code)]
 
+use super::members::Members;
 use super::state::IndexState;
 use super::topk::{Ordered, TopK};
 use crate::error::Error;
@@ -8,6 +9,7 @@ use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels};
 use crate::layout::entry::{Entries, EntryTid, read_row};
 use crate::quantizer::QueryCode;
+use std::sync::Arc;
 
 /// An entry that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,16 +39,26 @@ pub struct Kept {
     pub gap: f32,
     /// What signatures must hold.
     pub needed: Option<Needed>,
-    /// If they must hold anything, the entries looked at, …
+    /// The rows that may match, if they are known.
+    pub members: Option<Arc<Members>>,
+    /// Under a filter, the smallest estimates of all entries, …
+    nearest: TopK<Ordered>,
+    /// … and of those whose rows may match.
+    matching: TopK<Ordered>,
+    /// If signatures must hold anything, the entries looked at, …
     pub looked_at: u64,
     /// … and those of them whose signatures do.
     pub may_match: u64,
+    /// Of the others so many have been told of.
+    told_excluded: u64,
 }
 
 impl Kept {
     /// Nothing yet: as many upper bounds are to be kept as `quota`, unless a bar is known.
     pub fn new(quota: usize, bar: Option<f32>, widen: f32) -> Self {
         Self {
+            nearest: TopK::growing(quota),
+            matching: TopK::growing(quota),
             candidates: Vec::new(),
             // Room is made by need: a caller may ask for more than there are.
             uppers: bar.is_none().then(|| TopK::growing(quota)),
@@ -54,9 +66,30 @@ impl Kept {
             widen,
             gap: f32::NEG_INFINITY,
             needed: None,
+            members: None,
             looked_at: 0,
             may_match: 0,
+            told_excluded: 0,
         }
+    }
+
+    /// Whether only some rows may match, as far as is known.
+    pub fn is_filtered(&self) -> bool {
+        self.needed.is_some() || self.members.is_some()
+    }
+
+    /// How many entries more signatures have excluded since it was last asked.
+    pub fn newly_excluded(&mut self) -> u64 {
+        let excluded = self.looked_at - self.may_match;
+        excluded - std::mem::replace(&mut self.told_excluded, excluded)
+    }
+
+    /// By how much the k-th nearest of the entries that may match is farther away than that of all, by their estimates or the `bar` where it is
+    /// known; None while there are fewer than k.
+    pub fn farther(&self, bar: Option<f32>) -> Option<f32> {
+        let nearest = self.nearest.worst()?.0;
+        let matching = bar.or_else(|| Some(self.matching.worst()?.0))?;
+        Some((matching - nearest).max(0.0))
     }
 
     /// Whether the row of a signature may match.
@@ -84,6 +117,9 @@ impl Kept {
         let mut estimates = [0.0; BLOCK_ENTRIES];
         for block in entries.blocks() {
             let mut lanes = (kernels.scan_block)(block, &query, self.threshold, &mut estimates);
+            if self.is_filtered() {
+                self.note_nearest(&estimates);
+            }
             if let Some(needed) = &self.needed {
                 let admitted = needed.admitted(&geometry.block_signatures(block));
                 self.looked_at += BLOCK_ENTRIES as u64;
@@ -100,14 +136,32 @@ impl Kept {
         }
         for row in entries.rows() {
             let row = read_row(row)?;
-            if !self.may_match(row.signature) {
+            let may_match = self.may_match(row.signature);
+            let bound = code.row(kernels, row.code, row.factors);
+            if self.is_filtered() {
+                self.nearest.push(Ordered(bound.estimate));
+            }
+            if !may_match {
                 continue;
             }
-            let bound = code.row(kernels, row.code, row.factors);
             let spread = slack * row.factors.error;
             self.offer(EntryTid::from_bytes(&row.tid), bound.estimate, spread);
         }
         Ok(())
+    }
+
+    /// Notes the smallest estimates of all: without branches until one is smaller than the k-th so far, as hardly any is.
+    fn note_nearest(&mut self, estimates: &[f32; BLOCK_ENTRIES]) {
+        let worst = self.nearest.worst().map_or(f32::INFINITY, |worst| worst.0);
+        let mut nearer = 0_u32;
+        for (lane, estimate) in estimates.iter().enumerate() {
+            nearer |= u32::from(*estimate < worst) << lane;
+        }
+        while nearer != 0 {
+            let lane = nearer.trailing_zeros() as usize;
+            nearer &= nearer - 1;
+            self.nearest.push(Ordered(estimates[lane]));
+        }
     }
 
     #[inline]
@@ -116,6 +170,16 @@ impl Kept {
         // Not `lower > threshold`: what overflowed to NaN is looked at.
         if !tid.is_live() || lower > self.threshold {
             return;
+        }
+        if self
+            .members
+            .as_ref()
+            .is_some_and(|members| !members.contains(tid))
+        {
+            return;
+        }
+        if self.is_filtered() {
+            self.matching.push(Ordered(estimate));
         }
         let lower = if lower.is_nan() {
             f32::NEG_INFINITY
@@ -134,7 +198,7 @@ impl Kept {
             if uppers.push(Ordered(upper))
                 && let Some(worst) = uppers.worst()
             {
-                self.threshold = worst.0;
+                self.threshold = self.threshold.min(worst.0);
             }
         }
     }

@@ -12,11 +12,13 @@ mod kept;
 pub mod learn;
 #[cfg(test)]
 mod mem_pages;
+pub mod members;
 pub mod neighbours;
 pub mod pages;
 mod pass;
 pub mod plan;
 mod rank;
+mod sample;
 pub mod search;
 mod snapshot;
 pub mod state;

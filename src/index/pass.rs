@@ -20,14 +20,15 @@ use std::sync::Arc;
 /// The threshold of a pass goes by upper bounds at least so many standard deviations above their estimates. Narrower ones, which a
 /// low recall goal would allow, end up below the true k-th key, and the whole pass has to be made again.
 const LEAST_UPPER: f32 = 2.0;
-/// Under a filter lists are chosen as for so many times as many rows: those that match may lie together, and their share is guessed.
-const WIDER_FILTERED: f64 = 2.0;
+/// Under a filter so many times as many lists are looked at before it is asked again how far they have to reach: the more are, the better it is known.
+const STEP: usize = 2;
 /// No goal asks for less, and something must be there to be widened.
 const LEAST_EPSILON: f32 = 0.05;
 
-/// A pass that told how many rows may match before it looked at all the lists that takes.
-pub(super) struct Held {
+/// A pass under a filter, which may go on to more lists.
+pub(super) struct UnderWay {
     kept: Kept,
+    ranked: Ranked,
     /// Looked at, the nearest.
     lists: usize,
 }
@@ -36,55 +37,74 @@ impl<P: ReadPages> Search<'_, P> {
     /// Passes over the codes and keeps what may be among the nearest, or under the bar, if that is known.
     pub(super) fn pass(&mut self, bar: Option<f32>) -> Result<(), Error> {
         loop {
-            self.all_lists = true;
             let epsilon = self.effort.epsilon.max(LEAST_EPSILON);
             let (centre, metric) = (Arc::clone(&self.state.centre), self.state.metric);
             self.code.prepare(&self.rotated, &centre, metric, epsilon);
             let entries = self.state.meta.copies.max(1) as usize;
             let widen = (LEAST_UPPER / epsilon).max(1.0);
             let mut kept = Kept::new(self.quota.saturating_mul(entries), bar, widen);
-            kept.needed = self.only.as_ref().map(|(needed, _)| needed.clone());
-            if self.pass_list(&mut kept)?
-                && let Some(is_whole) = self.pass_tree(&mut kept)?
-            {
+            kept.needed.clone_from(&self.only);
+            kept.members.clone_from(&self.members);
+            if self.pass_list(&mut kept)? && self.pass_tree(kept)? {
                 self.stats.passes += 1;
-                let lists = self.lists.unwrap_or(0);
-                self.held = (!is_whole).then(|| Held {
-                    kept: kept.clone(),
-                    lists,
-                });
-                self.end(kept, 0);
+                if !self.tells_first {
+                    self.go_on(bar)?;
+                }
                 return Ok(());
             }
         }
     }
 
-    /// Looks at the lists that a pass was held back from.
-    pub(super) fn go_on(&mut self, held: Held, bar: Option<f32>) -> Result<(), Error> {
+    /// Looks at as many more lists as it takes under a filter: whether at any.
+    ///
+    /// Without one, those within the effort's gap hold the k nearest. If the k-th nearest that may match is farther away by so much, so may its list be.
+    pub(super) fn go_on(&mut self, bar: Option<f32>) -> Result<bool, Error> {
+        let (Some(mut pass), Some(tree)) = (self.under_way.take(), self.state.tree.clone()) else {
+            return Ok(false);
+        };
         self.tells_first = false;
-        let Held { mut kept, lists } = held;
-        let excluded = kept.looked_at - kept.may_match;
-        if let Some(tree) = self.state.tree.clone() {
-            let mut ranked = Ranked::within(&tree, &self.code, self.state.metric, self.effort.gap);
-            if let Some(lists) = self.widen(&tree, &mut ranked, &mut kept, lists)? {
-                self.note_lists(&mut ranked, lists);
-                self.end(kept, excluded);
-                return Ok(());
+        if let Some(bar) = bar {
+            pass.kept.threshold = pass.kept.threshold.min(bar);
+        }
+        let before = pass.lists;
+        loop {
+            let farther = pass.kept.farther(bar).map(|keys| pass.ranked.gap_of(keys));
+            let gap = self.effort.gap + farther.unwrap_or(f32::INFINITY);
+            let lists = pass
+                .ranked
+                .lists_within(gap)
+                .min(pass.lists.saturating_mul(STEP));
+            if lists <= pass.lists {
+                break;
+            }
+            let more = &pass.ranked.nearest(lists)[pass.lists..];
+            pass.lists = lists;
+            if !self.scan_lists(&tree, &mut pass.kept, more)? {
+                // One was given up meanwhile: anew.
+                self.candidates.clear();
+                self.lists = None;
+                self.pass(bar)?;
+                return Ok(true);
             }
         }
-        // A list was given up meanwhile: anew, by other lists.
-        self.candidates.clear();
-        self.lists = None;
-        self.pass(bar)
+        let is_more = pass.lists > before;
+        if is_more {
+            self.end(pass);
+        } else {
+            self.under_way = Some(pass);
+        }
+        Ok(is_more)
     }
 
-    /// Takes over what a pass kept. Of the entries that it excluded so many have been counted.
-    fn end(&mut self, kept: Kept, counted: u64) {
-        self.stats.excluded += kept.looked_at - kept.may_match - counted;
-        if self.only.is_some() {
-            self.admitted = Some((kept.looked_at, kept.may_match));
-        }
-        self.keep(kept);
+    /// Takes over what a pass kept.
+    fn end(&mut self, mut pass: UnderWay) {
+        let middle = pass.ranked.nearest(pass.lists).get(pass.lists / 2);
+        self.middle = middle.map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
+        self.all_lists = pass.lists == pass.ranked.len();
+        self.lists = Some(pass.lists);
+        self.stats.lists = pass.lists as u64;
+        self.keep(&mut pass.kept);
+        self.under_way = (pass.kept.is_filtered() && !self.all_lists).then_some(pass);
     }
 
     /// The list that takes new rows. False if it was written anew meanwhile.
@@ -104,76 +124,28 @@ impl<P: ReadPages> Search<'_, P> {
         Ok(false)
     }
 
-    /// The tree's lists, nearest first: whether all that it takes. None if one was given up meanwhile.
-    fn pass_tree(&mut self, kept: &mut Kept) -> Result<Option<bool>, Error> {
+    /// The tree's lists, nearest first. False if one was given up meanwhile.
+    fn pass_tree(&mut self, mut kept: Kept) -> Result<bool, Error> {
         let Some(tree) = self.state.tree.clone() else {
-            return Ok(Some(true));
+            self.all_lists = true;
+            self.keep(&mut kept);
+            return Ok(true);
         };
         let mut ranked = match self.lists {
             None => Ranked::within(&tree, &self.code, self.state.metric, self.effort.gap),
             Some(_) => Ranked::all(&tree, &self.code, self.state.metric),
         };
-        let is_first = self.lists.is_none();
         let first = || ranked.first_lists(&tree, self.effort.gap, self.quota);
-        let mut lists = self.lists.unwrap_or_else(first).min(ranked.len());
-        if !self.scan_lists(&tree, kept, ranked.nearest(lists))? {
-            return Ok(None);
+        let lists = self.lists.unwrap_or_else(first).min(ranked.len());
+        if !self.scan_lists(&tree, &mut kept, ranked.nearest(lists))? {
+            return Ok(false);
         }
-        let mut is_whole = true;
-        if is_first && self.tells_first {
-            is_whole = self.wider(&tree, &mut ranked, kept, lists).is_none();
-        } else if is_first {
-            match self.widen(&tree, &mut ranked, kept, lists)? {
-                None => return Ok(None),
-                Some(wider) => lists = wider,
-            }
-        }
-        self.note_lists(&mut ranked, lists);
-        Ok(Some(is_whole))
-    }
-
-    /// How many lists it takes under a filter, if those are more than so many.
-    fn wider(&self, tree: &Tree, ranked: &mut Ranked, kept: &Kept, lists: usize) -> Option<usize> {
-        let gap = self.gap_of_matching(kept)?;
-        let wider = ranked.first_lists(tree, gap, self.quota);
-        (wider > lists).then_some(wider)
-    }
-
-    /// Looks at as many lists as it takes under a filter, so many of which have been looked at: the more are, the better it is known. None if one
-    /// was given up meanwhile.
-    fn widen(
-        &mut self,
-        tree: &Tree,
-        ranked: &mut Ranked,
-        kept: &mut Kept,
-        mut lists: usize,
-    ) -> Result<Option<usize>, Error> {
-        while let Some(wider) = self.wider(tree, ranked, kept, lists) {
-            let more = &ranked.nearest(wider)[lists..];
-            lists = wider;
-            if !self.scan_lists(tree, kept, more)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(lists))
-    }
-
-    /// So many were looked at.
-    fn note_lists(&mut self, ranked: &mut Ranked, lists: usize) {
-        let middle = ranked.nearest(lists).get(lists / 2);
-        self.middle = middle.map_or(f32::NEG_INFINITY, |(gap, _)| *gap);
-        self.all_lists = lists == ranked.len();
-        self.lists = Some(lists);
-        self.stats.lists = lists as u64;
-    }
-
-    /// Within which gap the lists are of the k nearest rows that may match, by the share of entries looked at that may; None without a filter.
-    fn gap_of_matching(&self, kept: &Kept) -> Option<f32> {
-        let (_, recall) = self.only.as_ref()?;
-        let share = (kept.looked_at + 1) as f64 / (kept.may_match + 1) as f64;
-        let k = self.quota as f64 * share * WIDER_FILTERED;
-        let k = k.min(self.state.rows() as f64);
-        Some(self.state.effort(k as usize, *recall).gap)
+        self.end(UnderWay {
+            kept,
+            ranked,
+            lists,
+        });
+        Ok(true)
     }
 
     /// These lists' codes. False if one was given up meanwhile.
@@ -232,10 +204,14 @@ impl<P: ReadPages> Search<'_, P> {
     }
 
     /// Takes over what a pass kept, but for what was handed out before.
-    fn keep(&mut self, kept: Kept) {
+    fn keep(&mut self, kept: &mut Kept) {
+        self.stats.excluded += kept.newly_excluded();
+        if let Some(sampled) = &mut self.sampled {
+            sampled.may_match = (kept.may_match + 1) as f64 / (kept.looked_at + 1) as f64;
+        }
         self.reach = kept.threshold;
         self.complete = kept.threshold == f32::INFINITY && self.all_lists;
-        self.candidates = kept.candidates;
+        self.candidates.append(&mut kept.candidates);
         let reach = self.reach;
         self.candidates.retain(|found| found.lower <= reach);
         if self.state.tree.is_some() {

@@ -23,6 +23,8 @@ const LEAST_ENTRIES: u64 = 4;
 /// under dotproduct in differences of inner products with the query divided by its norm.
 pub struct Ranked {
     lists: Vec<(f32, usize)>,
+    /// What a difference of keys is to one of gaps.
+    unit: f32,
     /// So many are at the front, in their order.
     sorted: usize,
 }
@@ -59,6 +61,11 @@ impl Ranked {
                 .used()
                 .map(|slot| (key(slot, estimates[slot].0), slot))
                 .collect(),
+            unit: match metric {
+                Metric::Cosine => 2.0, // 1 − cos is half of a squared distance
+                Metric::Euclidean => 1.0,
+                Metric::DotProduct => 1.0 / norm,
+            },
             sorted: 0,
         };
         ranked.sort(REFERENCE * AMONG);
@@ -110,6 +117,18 @@ impl Ranked {
             }
             lists *= 2;
         }
+    }
+
+    /// The gap between keys that codes estimate which differ by so much.
+    #[must_use]
+    pub fn gap_of(&self, keys: f32) -> f32 {
+        keys * self.unit
+    }
+
+    /// How many lists have no larger gap.
+    #[must_use]
+    pub fn lists_within(&self, gap: f32) -> usize {
+        self.lists.iter().filter(|list| list.0 <= gap).count()
     }
 
     /// So many nearest, in their order, or all.

@@ -9,19 +9,23 @@
 //! nearest few; a further pass at more of them, until it is all. VACUUM moves entries from the first list to the others, writing them there before it takes them
 //! away here: so the first list is read first.
 //!
-//! Under a filter entries whose signatures tell that their rows do not match are passed over like removed ones. The nearest that match are farther
-//! away than the nearest of all: of so many as may match, k are about as far as k · all / matching are of all, and the lists are chosen for those.
+//! Under a filter entries whose signatures tell that their rows do not match, or which are not among the rows that are known to, are passed over like
+//! removed ones. The nearest that match are farther away than the nearest of all, and so are the lists they are in: those looked at reach farther by as much,
+//! as it is known from the entries looked at so far and, once k rows were found, from the k-th of them.
 #![forbid(unsafe_code)]
 
 pub use super::kept::Candidate;
+use super::members::Members;
 use super::pages::ReadPages;
-use super::pass::Held;
+use super::pass::UnderWay;
+use super::sample::Shares;
 use super::state::IndexState;
 use crate::error::Error;
 use crate::filter::Needed;
 use crate::kernel::{BLOCK_ENTRIES, Kernels, kernels};
 use crate::layout::entry::EntryTid;
 use crate::quantizer::QueryCode;
+use std::sync::Arc;
 
 /// What a search cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,16 +81,20 @@ pub struct Search<'p, P: ReadPages> {
     pub(super) code: QueryCode,
     pub(super) rotated: Vec<f32>,
     pub(super) effort: Effort,
-    /// What signatures must hold, and the recall goal.
-    pub(super) only: Option<(Needed, f32)>,
+    /// What signatures must hold.
+    pub(super) only: Option<Needed>,
+    /// The rows that may match, if they are known.
+    pub(super) members: Option<Arc<Members>>,
     /// The first pass is to tell how many rows may match before it looks at all the lists that takes.
     pub(super) tells_first: bool,
-    /// That pass, so far.
-    pub(super) held: Option<Held>,
-    /// Entries that the last pass looked at, and those of them whose signatures hold what is needed.
-    pub(super) admitted: Option<(u64, u64)>,
+    /// The last pass, if it may go on.
+    pub(super) under_way: Option<UnderWay>,
+    /// What signatures told of the rows, last.
+    pub(super) sampled: Option<Shares>,
     /// How many upper bounds the pass keeps.
     pub(super) quota: usize,
+    /// The next pass is for more than the last one found.
+    pub(super) widens: bool,
     /// How many lists of the tree the next pass looks at; none chosen yet.
     pub(super) lists: Option<usize>,
     /// The last pass looked at all of them.
@@ -131,9 +139,11 @@ impl<'p, P: ReadPages> Search<'p, P> {
             rotated,
             effort,
             only: None,
+            members: None,
+            widens: false,
             tells_first: false,
-            held: None,
-            admitted: None,
+            under_way: None,
+            sampled: None,
             lists: None,
             all_lists: false,
             middle: f32::NEG_INFINITY,
@@ -154,10 +164,10 @@ impl<'p, P: ReadPages> Search<'p, P> {
         self
     }
 
-    /// The same, but only of rows whose signatures hold what is needed; `recall` is the goal that `effort` is for.
+    /// The same, but only of rows whose signatures hold what is needed.
     #[must_use]
-    pub fn only(mut self, needed: Needed, recall: f32) -> Self {
-        self.only = (!needed.is_all()).then_some((needed, recall));
+    pub fn only(mut self, needed: Needed) -> Self {
+        self.only = (!needed.is_all()).then_some(needed);
         self
     }
 
@@ -169,18 +179,29 @@ impl<'p, P: ReadPages> Search<'p, P> {
         self
     }
 
+    /// From here on only of rows that are known to be all that may match.
+    pub fn only_members(&mut self, members: Members) {
+        self.members = Some(Arc::new(members));
+        // What is kept goes by others as well: a pass as if it were the first.
+        self.candidates.clear();
+        self.under_way = None;
+        self.tells_first = false;
+        self.lists = None;
+        self.widens = false;
+        self.reach = f32::NEG_INFINITY;
+        self.complete = false;
+    }
+
     /// How many rows the index is of, as far as is known.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.state.rows()
     }
 
-    /// About how many rows may match by their signatures, at least those that do; None without a filter.
+    /// What a [`Search::sample`] told, or since then all entries looked at; None where no signature can tell.
     #[must_use]
-    pub fn may_match(&self) -> Option<u64> {
-        let (looked_at, may_match) = self.admitted?;
-        let share = (may_match + 1) as f64 / (looked_at + 1) as f64;
-        Some((share * self.state.rows() as f64) as u64)
+    pub fn sampled(&self) -> Option<Shares> {
+        self.sampled
     }
 
     /// Of a tree's lists that the last pass looked at half have gaps above this.
@@ -194,26 +215,26 @@ impl<'p, P: ReadPages> Search<'p, P> {
     /// `bar` is the k-th smallest key found so far, none while there are fewer than k.
     pub fn next(&mut self, bar: Option<f32>) -> Result<&[Candidate], Error> {
         self.wave.clear();
-        if let Some(held) = self.held.take() {
-            self.go_on(held, bar)?;
+        if self.tells_first && self.stats.passes > 0 {
+            self.go_on(bar)?;
         }
         loop {
             self.take_wave(bar);
             if !self.wave.is_empty() {
                 break;
             }
-            if let Some(held) = self.held.take() {
-                self.go_on(held, bar)?;
+            if self.go_on(bar)? {
                 continue;
             }
             let satisfied = bar.is_some_and(|bar| bar <= self.reach);
             if self.complete || satisfied {
                 break;
             }
-            if self.stats.passes > 0 {
+            if std::mem::replace(&mut self.widens, true) {
                 self.quota = self.quota.saturating_mul(WIDENING).max(BLOCK_ENTRIES);
                 self.lists = self.lists.map(|lists| lists.saturating_mul(MORE_LISTS));
             }
+            self.candidates.clear();
             self.pass(bar)?;
         }
         self.stats.candidates += self.wave.len() as u64;

@@ -36,6 +36,7 @@ pub use code::{BLOCK_ENTRIES, BlockQuery};
 #[cfg(test)]
 pub(crate) use dispatch::choose;
 pub use dispatch::kernels;
+pub use steps::round;
 
 /// Two or three sums of one pass over a pair of vectors.
 type Sums2<T> = fn(&[f32], &[f32]) -> (T, T);

@@ -242,11 +242,11 @@ fn each(
     // One row of a page costs about as much to read by its place as all of them one after the other.
     let most = table.blocks() as usize;
     let matching = condition.and_then(|asked| {
-        let tellers = Tellers::of(table, &asked.filter, METADATA);
-        tellers.matching(table, most)
+        Tellers::of(table, &asked.filter, METADATA)?.matching(most)
     });
     match matching {
-        Some((_, places)) => {
+        Some((_, mut places)) => {
+            places.sort_unstable();
             Fetcher::new(table, snapshot).fetch(&places, |_, tid, row| look_at(tid, row))
         }
         None => heap::scan(table, snapshot, look_at),

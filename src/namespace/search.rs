@@ -8,7 +8,7 @@
 use super::catalog::Index;
 use super::record::{Match, Query, Rank, Record};
 use super::{Leaf, Reached, reach, sql};
-use crate::am::search::IndexSearch;
+use crate::am::search::{IndexSearch, Next};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::topk::TopK;
@@ -95,21 +95,17 @@ fn by_index(
     let recall = guc::recall();
     let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, recall)?;
     if let Some(filter) = query.filter {
-        search = search.only(&leaf.relation, filter, METADATA, recall);
+        search = search.only(&leaf.relation, filter, METADATA);
     }
     let mut rows = Fetcher::new(&leaf.relation, snapshot);
     loop {
-        let wave = search.next(best.bar())?;
-        if wave.is_empty() {
-            return Ok(());
-        }
-        rows.fetch(wave, |_, tid, row| best.offer(tid, row))?;
-        if best.rows.worst().is_none()
-            && let Some((_, matching)) =
-                search.all_matching(&leaf.relation, query.k, best.rows.len())
-        {
-            best.clear();
-            return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));
+        match search.next(best.bar(), best.rows.len())? {
+            Next::Wave([]) => return Ok(()),
+            Next::Wave(wave) => rows.fetch(wave, |_, tid, row| best.offer(tid, row))?,
+            Next::All(matching) => {
+                best.clear();
+                return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));
+            }
         }
     }
 }

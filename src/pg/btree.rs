@@ -52,7 +52,7 @@ fn is_number_of(index: &Relation, number: FunctionId, column: i16, field: &[u8])
     }
 }
 
-/// The places of the rows of a table whose numbers lie between two bounds, both included, and of those with a list of numbers, in order: they
+/// The places of the rows of a table whose numbers lie between two bounds, both included, and of those with a list of numbers, in no order: they
 /// are to be looked at again. None if they are more than `most`.
 pub fn matching(
     table: &Relation,
@@ -83,7 +83,6 @@ pub fn matching(
         let lists = key(pg_sys::BTEqualStrategyNumber, pg_sys::F_FLOAT8EQ, f64::NAN);
         collect(table, index, vec![lists], most, &mut found)?;
     }
-    found.sort_unstable();
     Some((index.name(), found))
 }
 
@@ -102,7 +101,11 @@ fn key(strategy: u32, function: u32, bound: f64) -> pg_sys::ScanKeyData {
     key
 }
 
+/// Places asked for under one guard.
+const BATCH: usize = 64;
+
 /// Adds the places of the rows that hold all keys; None if there would be more than `most`.
+#[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
 fn collect(
     table: &Relation,
     index: &Relation,
@@ -112,25 +115,42 @@ fn collect(
 ) -> Option<()> {
     let count = keys.len() as i32;
     // SAFETY: table and index are open and locked, the index is of float8 in its first column; the active snapshot outlives the scan, and the
-    // keys do.
+    // keys do. The guarded closure owns nothing that would have to be dropped, and the vector it fills has room.
     unsafe {
         let snapshot = Snapshot::active().raw();
         let scan = compat::index_beginscan(table.raw(), index.raw(), snapshot, count);
         pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
-        let mut few = true;
-        loop {
+        let mut is_over = false;
+        while !is_over && found.len() <= most {
             pgrx::check_for_interrupts!();
-            let tid = pg_sys::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection);
-            if tid.is_null() {
-                break;
-            }
-            if found.len() >= most {
-                few = false;
-                break;
-            }
-            found.push(Tid::from_raw(*tid));
+            found.reserve(BATCH);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                for _ in 0..BATCH {
+                    let tid = unguarded::index_getnext_tid(
+                        scan,
+                        pg_sys::ScanDirection::ForwardScanDirection,
+                    );
+                    is_over = tid.is_null();
+                    if is_over {
+                        break;
+                    }
+                    found.push(Tid::from_raw(*tid));
+                }
+            });
         }
         pg_sys::index_endscan(scan);
-        few.then_some(())
+        (found.len() <= most).then_some(())
+    }
+}
+
+/// Without pgrx's guard, for use inside a guarded closure only: one guard for many rows.
+mod unguarded {
+    use pgrx::pg_sys::{IndexScanDesc, ItemPointer, ScanDirection};
+
+    unsafe extern "C-unwind" {
+        pub(super) fn index_getnext_tid(
+            scan: IndexScanDesc,
+            direction: ScanDirection::Type,
+        ) -> ItemPointer;
     }
 }

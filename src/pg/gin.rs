@@ -10,7 +10,7 @@ use std::ffi::CString;
 /// The operator families of `jsonb_ops` and `jsonb_path_ops` under GIN; built-in ones keep their OIDs for ever (pg_opfamily.dat).
 const FAMILIES: [u32; 2] = [4036, 4037];
 
-/// Which index was asked, and the places of the rows in order.
+/// Which index was asked, and the places of the rows.
 pub type Matching = (String, Vec<Tid>);
 
 /// The rows for which a predicate on its column may be true, if a GIN index can tell them and they are no more than `most`.
@@ -33,7 +33,7 @@ fn is_gin_on(index: &Relation, column: i16) -> bool {
         && FAMILIES.map(Oid::from).contains(&index.key_family())
 }
 
-/// The places of the rows for which the predicate may be true, in order: they are to be looked at again. None if they are more than `most`.
+/// The places of the rows for which the predicate may be true: they are to be looked at again. None if they are more than `most`.
 fn rows_matching(index: &Relation, predicate: &str, most: usize) -> Option<Vec<Tid>> {
     let text = CString::new(predicate).ok()?;
     let mut found = Vec::new();

@@ -14,7 +14,7 @@
 
 use super::code::LARGEST_COSINE;
 use super::{Centre, Factors, LARGEST, SMALLEST, dot};
-use crate::kernel::{BlockQuery, Kernels, kernels};
+use crate::kernel::{BlockQuery, Kernels, kernels, round};
 use crate::metric::Metric;
 
 /// Dimensions of a group, and numbers in its table.
@@ -236,11 +236,4 @@ impl QueryCode {
             offset: -step * total as f32,
         };
     }
-}
-
-/// To the nearest integer, for magnitudes below 2²²; without the call that `f32::round` is on CPUs before SSE4.
-#[inline]
-fn round(number: f32) -> i32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (number + SHIFT).to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
 }

@@ -14,7 +14,7 @@
 use super::key::{Entry, SortKey, key_of_distance};
 use super::private::{FILTERS, LIMIT, Limit, OFFSET, QUERY, TopKPlan};
 use crate::am;
-use crate::am::search::IndexSearch;
+use crate::am::search::{IndexSearch, Next};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::guc;
@@ -59,8 +59,8 @@ pub struct TopKScan {
     batch_size: usize,
     /// The last row handed out that was found by a scan of the table. Rows that the index did not find may lie before the last of those it did.
     last: Option<Entry>,
-    /// The index that told all rows that match, for the last search that was given up for it.
-    filter_index: Option<String>,
+    /// The ordinary index that told the last search which rows may match, and how many it told.
+    filter_index: Option<(String, usize)>,
     /// The batch came by the index.
     batch_by_index: bool,
     /// Rows handed out that did.
@@ -146,8 +146,9 @@ impl CustomScan for TopKScan {
                     (false, _) => "table",
                 },
             );
-            if let Some(name) = &self.filter_index {
+            if let Some((name, rows)) = &self.filter_index {
                 explain.text(c"Filter Index", name);
+                explain.count(c"Rows Told by Filter Index", *rows as u64);
             }
             if self.found.passes > 0 {
                 explain.number(c"Recall Goal", guc::recall());
@@ -241,27 +242,25 @@ impl TopKScan {
         if let Some(asked) = self.plan.signatures
             && let Some(filter) = self.filter_of(executor)?
         {
-            search = search.only(&table, filter, asked.column, recall);
+            search = search.only(&table, filter, asked.column);
         }
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         let mut rows = executor.index_fetch(self.plan.column)?;
         loop {
             let bar = kept.worst().and_then(|worst| worst.key.distance());
-            let wave = search.next(bar.map(|bar| key_of_distance(distance, bar)))?;
-            if wave.is_empty() {
-                break;
-            }
-            self.look_at(&mut rows, wave, &mut kept)?;
-            if kept.worst().is_none()
-                && let Some((name, matching)) = search.all_matching(&table, wanted, kept.len())
-            {
-                kept = TopK::growing(wanted);
-                self.filter_index = Some(name);
-                self.look_at(&mut rows, &matching, &mut kept)?;
-                break;
+            let bar = bar.map(|bar| key_of_distance(distance, bar));
+            match search.next(bar, kept.len())? {
+                Next::Wave([]) => break,
+                Next::Wave(wave) => self.look_at(&mut rows, wave, &mut kept)?,
+                Next::All(matching) => {
+                    kept = TopK::growing(wanted);
+                    self.look_at(&mut rows, &matching, &mut kept)?;
+                    break;
+                }
             }
         }
         drop(rows);
+        self.filter_index = search.told_by();
         let stats = search.stats();
         self.found.pages += stats.pages;
         self.found.codes += stats.codes;

@@ -2,9 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::filter::Needed;
 use crate::index::plan::{Sample, rows_per_list};
-use crate::index::snapshot::Snapshot;
 use crate::index::vacuum::{Step, grow_tree, next_step};
 
 impl Model {
@@ -12,7 +10,7 @@ impl Model {
         self.build_tree_of(count, 2);
     }
 
-    fn build_tree_of(&mut self, count: usize, copies: u32) {
+    pub(super) fn build_tree_of(&mut self, count: usize, copies: u32) {
         let rows: Vec<_> = (0..count).map(|_| self.new_row()).collect();
         let sample: Vec<Vec<f32>> = rows.iter().map(|(_, vector)| vector.clone()).collect();
         let mut points = Sample::new(&self.state, count as u64);
@@ -187,99 +185,6 @@ fn slots_at_the_end_may_be_unused() {
     model.state = IndexState::read(&model.pages).unwrap();
     model.check_tree();
     model.all_are_found();
-}
-
-/// In a tree more of the lists are looked at, the fewer rows may match; and nothing else is handed out.
-#[test]
-fn only_rows_whose_signatures_hold_what_is_needed() {
-    for (tree, masks) in [
-        (false, [1, 1]),
-        (true, [1, 1]),
-        (true, [0b11_0100, 0b1100_1000]),
-    ] {
-        let mut model = Model::new(64, Metric::Cosine);
-        if tree {
-            model.build_tree(6000);
-        } else {
-            model.grow(6000);
-        }
-        model.grow(200);
-        model.learn(40);
-        let needed = Needed::of_masks(&masks);
-        let may_match = |tid: EntryTid| needed.admits(u64::from(tid.block));
-        let (mut hits, mut lists, mut all) = (0, 0, 0);
-        for _ in 0..20 {
-            let query = model.vector();
-            let truth = model.exact_where(&query, 10, may_match);
-            assert_eq!(truth.len(), 10);
-            let effort = model.state.effort(10, 0.99);
-            let search = |needed: Option<Needed>| {
-                let state = model.state.clone();
-                let search = Search::new(&model.pages, state, &query, 10, effort).unwrap();
-                match needed {
-                    Some(needed) => search.only(needed, 0.99),
-                    None => search,
-                }
-            };
-            let (found, _) = model.run(search(Some(needed.clone())), &query, 10, |tid| {
-                assert!(may_match(tid));
-                true
-            });
-            hits += found.iter().filter(|tid| truth.contains(tid)).count();
-            // One that tells first is held back from the others of its lists, and then is the same.
-            let (told, _) = model.run(
-                search(Some(needed.clone())).tell_first(),
-                &query,
-                10,
-                |_| true,
-            );
-            assert_eq!(told, found);
-            let mut passes = [
-                search(None),
-                search(Some(needed.clone())),
-                search(Some(needed.clone())).tell_first(),
-            ];
-            for search in &mut passes {
-                search.next(None).unwrap();
-            }
-            let [plain, whole, held] = passes.each_ref().map(|search| search.stats);
-            assert_eq!(held.lists, plain.lists);
-            assert_eq!(plain.excluded, 0);
-            lists += whole.lists;
-            all += plain.lists;
-            if tree {
-                passes[2].next(None).unwrap();
-                let resumed = passes[2].stats;
-                assert_eq!(resumed.passes, 1);
-                assert_eq!(
-                    (resumed.lists, resumed.codes, resumed.excluded),
-                    (whole.lists, whole.codes, whole.excluded)
-                );
-            }
-        }
-        assert!(hits >= 194, "{hits} of 200 {tree} {masks:?}");
-        // Of a half of the rows the ten nearest are among the twenty nearest of all, whose lists are hardly more.
-        let few = masks[0] != 1;
-        assert!(lists >= all && (lists > all || !few), "{lists} and {all}");
-    }
-}
-
-#[test]
-fn fewer_lists_are_fewer_codes() {
-    let mut model = Model::new(64, Metric::Euclidean);
-    model.build_tree(4000);
-    let query = model.vector();
-    let scanned = |model: &Model, gap: f32| {
-        let effort = Effort { epsilon: 2.0, gap };
-        let mut search =
-            Search::new(&model.pages, model.state.clone(), &query, 10, effort).unwrap();
-        search.next(None).unwrap();
-        (search.stats.lists, search.stats.codes)
-    };
-    let (lists, few) = scanned(&model, 0.0);
-    let (all_lists, all) = scanned(&model, f32::INFINITY);
-    assert!(lists < 6 && all_lists >= 30, "{lists} of {all_lists}");
-    assert!(few * 3 < all && all <= 8000, "{few} of {all}");
 }
 
 #[test]
@@ -566,86 +471,4 @@ fn equal_vectors_are_not_split_for_ever() {
     model.maintain();
     model.check_tree();
     assert_eq!(model.next_step(), None);
-}
-
-#[test]
-fn helpers_learn_the_same() {
-    let workers = rayon::ThreadPoolBuilder::new().num_threads(3).build();
-    let workers = workers.unwrap();
-    for is_tree in [false, true] {
-        let mut model = Model::new(48, Metric::Euclidean);
-        if is_tree {
-            model.build_tree(8000);
-        } else {
-            model.build(2000, true);
-        }
-        let mut learned = |helpers| {
-            model.learn_with(100, helpers);
-            (model.state.meta.epsilon, model.state.meta.gaps)
-        };
-        let alone = learned(None);
-        assert!(alone.0[0][0] < alone.0[0][7]);
-        for memory in [0, usize::MAX] {
-            let workers = &workers;
-            assert_eq!(learned(Some(Helpers { workers, memory })), alone);
-        }
-    }
-}
-
-#[test]
-fn a_snapshot_holds_all_pages_or_is_none() {
-    let mut model = Model::new(64, Metric::Cosine);
-    model.build(2000, true);
-    let bytes = model.pages.blocks() as usize * crate::layout::PAGE;
-    assert!(Snapshot::of(&model.pages, bytes - 1).unwrap().is_none());
-    let snapshot = Snapshot::of(&model.pages, bytes).unwrap().unwrap();
-    for block in 0..model.pages.blocks() {
-        assert_eq!(
-            snapshot.read(block).unwrap(),
-            model.pages.read(block).unwrap()
-        );
-    }
-    assert!(snapshot.read(model.pages.blocks()).is_err());
-}
-
-#[test]
-fn a_tree_learns_how_many_lists_it_takes() {
-    let mut model = Model::new(48, Metric::Cosine);
-    model.build_tree(8000);
-    model.learn(200);
-    let metric = model.state.metric;
-    let efforts = [0.5, 0.9, 0.99, 0.999, 0.9999].map(|goal| model.state.effort(10, goal));
-    assert!(efforts.is_sorted_by(|a, b| a.epsilon <= b.epsilon && a.gap <= b.gap));
-    for (goal, k) in [(0.5, 10), (0.9, 10), (0.99, 10), (0.99, 100), (0.999, 100)] {
-        let effort = model.state.effort(k, goal);
-        let (mut hits, mut wanted) = (0, 0);
-        for _ in 0..20 {
-            let query = model.vector();
-            let truth = model.exact_where(&query, k, |_| true);
-            let scorer = Scorer::new(metric, query.as_slice());
-            let mut search =
-                Search::new(&model.pages, model.state.clone(), &query, k, effort).unwrap();
-            let mut best: Vec<(f64, EntryTid)> = Vec::new();
-            loop {
-                let bar = (best.len() == k).then(|| metric.estimate_unit(best[k - 1].0));
-                let wave = search.next(bar).unwrap();
-                if wave.is_empty() {
-                    break;
-                }
-                best.extend(
-                    wave.iter()
-                        .map(|found| (scorer.exact(&model.rows[&found.tid]), found.tid)),
-                );
-                best.sort_by(|a, b| a.0.total_cmp(&b.0));
-                best.truncate(k);
-            }
-            hits += best.iter().filter(|(_, tid)| truth.contains(tid)).count();
-            wanted += k;
-        }
-        let recall = hits as f32 / wanted as f32;
-        assert!(
-            recall >= goal - 0.02,
-            "{recall} for {goal} at {k}: {effort:?}"
-        );
-    }
 }

@@ -11,13 +11,14 @@ use crate::pg::column::ColumnReader;
 use crate::pg::relation::Relation;
 use pgrx::pg_sys;
 
-/// Functions of the server without pgrx's guard, for use inside a guarded closure only: one guard a page.
+/// Functions of the server without pgrx's guard, for use inside a guarded closure only: two guards for a batch of pages.
 mod unguarded {
     use core::ffi::c_int;
     use pgrx::pg_sys::{Buffer, HeapTuple, ItemPointer, Relation, Snapshot};
 
     unsafe extern "C-unwind" {
         pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
+        pub(super) fn ReleaseBuffer(buffer: Buffer);
         pub(super) fn heap_hot_search_buffer(
             tid: ItemPointer,
             relation: Relation,
@@ -37,12 +38,86 @@ pub struct Fetcher<'r> {
     source: PageSource<'r>,
     blocks: u32,
     serializable: bool,
-    /// Visible rows of the wave: number of their page among the pins, offset, number of the place asked for.
+    /// Visible rows of the batch: number of their page in it, offset, number of the place asked for.
     found: Vec<(usize, u16, usize)>,
 }
 
 /// Pages held at once: their rows' first lines are on their way while earlier ones are read.
 const PINS: usize = 16;
+
+/// A page of a batch: its block, its buffer once it is pinned, and which of the places asked for lie on it.
+#[derive(Clone, Copy)]
+struct BatchPage {
+    block: u32,
+    buffer: pg_sys::Buffer,
+    first: usize,
+    count: usize,
+}
+
+/// Pins of a batch of pages, given back together on drop.
+struct Batch {
+    pages: [BatchPage; PINS],
+    count: usize,
+    /// So many of the pages are pinned.
+    pinned: usize,
+}
+
+impl Batch {
+    /// Of the pages of the places from `number` on, which is moved behind them. Those past the end of the table are left out.
+    fn of(places: &[Tid], number: &mut usize, blocks: u32) -> Batch {
+        let none = BatchPage {
+            block: 0,
+            buffer: 0,
+            first: 0,
+            count: 0,
+        };
+        let mut batch = Batch {
+            pages: [none; PINS],
+            count: 0,
+            pinned: 0,
+        };
+        while *number < places.len() && batch.count < PINS {
+            let block = places[*number].block;
+            let run = places[*number..]
+                .iter()
+                .take_while(|tid| tid.block == block);
+            let run = run.count();
+            if block < blocks {
+                batch.pages[batch.count] = BatchPage {
+                    block,
+                    buffer: 0,
+                    first: *number,
+                    count: run,
+                };
+                batch.count += 1;
+            }
+            *number += run;
+        }
+        batch
+    }
+
+    fn places(&self) -> usize {
+        self.pages[..self.count].iter().map(|page| page.count).sum()
+    }
+}
+
+impl Drop for Batch {
+    #[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // abort releases them
+        }
+        let pages = &self.pages[..self.pinned];
+        // SAFETY: pinned by the source and released once, here. The closure owns nothing that would have to be dropped.
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                for page in pages {
+                    unguarded::ReleaseBuffer(page.buffer);
+                }
+            });
+        }
+    }
+}
 
 impl<'r> Fetcher<'r> {
     /// Of rows that `snapshot` sees.
@@ -69,83 +144,84 @@ impl<'r> Fetcher<'r> {
         let blocks = places.iter().map(|tid| tid.block).filter(within);
         self.source.advise_all(blocks);
         let mut number = 0;
-        let mut pins: Vec<(Pin, u32)> = Vec::with_capacity(PINS);
         while number < places.len() {
             pgrx::check_for_interrupts!();
-            self.found.clear();
-            while number < places.len() && pins.len() < PINS {
-                let block = places[number].block;
-                let run = places[number..].iter().take_while(|tid| tid.block == block);
-                let run = run.count();
-                if block < self.blocks {
-                    let pin = self.source.read(block);
-                    self.look(pins.len(), &pin, &places[number..number + run], number);
-                    pins.push((pin, block));
-                }
-                number += run;
-            }
-            for &(pin, offset, number) in &self.found {
-                let (pin, block) = &pins[pin];
+            let mut batch = Batch::of(places, &mut number, self.blocks);
+            self.look(&mut batch, places);
+            for &(page, offset, number) in &self.found {
+                let page = batch.pages[page];
                 // SAFETY: a line pointer of a visible tuple on a pinned page stays normal and in place.
-                let tuple = unsafe { tuple_bytes(page_of(pin), offset) };
-                let tid = Tid {
-                    block: *block,
-                    offset,
-                };
-                each(number, tid, tuple)?;
+                let tuple = unsafe { tuple_bytes(pg_sys::BufferGetPage(page.buffer), offset) };
+                let block = page.block;
+                each(number, Tid { block, offset }, tuple)?;
             }
-            pins.clear();
         }
         Ok(())
     }
 
-    /// Notes the visible rows of one page.
-    #[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
-    fn look(&mut self, pin_number: usize, pin: &Pin, places: &[Tid], first: usize) {
-        let (relation, buffer, page) = (self.relation.raw(), pin.0, page_of(pin));
-        let (snapshot, serializable) = (self.snapshot.raw(), self.serializable);
-        let found_before = self.found.len();
-        self.found.reserve(places.len());
-        let found = &mut self.found;
-        // SAFETY: the page is pinned; under its share lock line pointers do not change. The closure owns nothing that would have to
-        // be dropped, and the vector it fills has room, so that an error may jump over it.
+    /// Pins the pages of a batch and notes their visible rows.
+    fn look(&mut self, batch: &mut Batch, places: &[Tid]) {
+        self.found.clear();
+        self.found.reserve(batch.places());
+        // SAFETY: the closure owns nothing that would have to be dropped, and the vector it fills has room, so that an error may jump over it;
+        // abort releases what is pinned then.
         unsafe {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-                let last = max_offset(page);
-                for (number, place) in places.iter().enumerate() {
-                    let offset = place.offset;
-                    if offset == 0 || offset > last {
-                        continue;
-                    }
-                    let item = item_id(page, offset);
-                    let plain = !serializable
-                        && (*item).lp_flags() == pg_sys::LP_NORMAL
-                        && is_plain_root(page, item, snapshot);
-                    if plain {
-                        found.push((pin_number, offset, first + number));
-                        continue;
-                    }
-                    let mut tid = place.to_raw();
-                    let mut tuple = pg_sys::HeapTupleData::default();
-                    if unguarded::heap_hot_search_buffer(
-                        &raw mut tid,
-                        relation,
-                        buffer,
-                        snapshot,
-                        &raw mut tuple,
-                        std::ptr::null_mut(),
-                        true,
-                    ) {
-                        found.push((pin_number, tid.ip_posid, first + number));
-                    }
+                for number in 0..batch.count {
+                    let page = &mut batch.pages[number];
+                    page.buffer = self.source.read_unguarded(page.block);
+                    batch.pinned += 1;
+                    let page = *page;
+                    self.look_at(number, page, &places[page.first..page.first + page.count]);
                 }
-                unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             });
         }
-        for &(_, offset, _) in &self.found[found_before..] {
-            // SAFETY: as in `fetch`.
-            prefetch_tuple(unsafe { tuple_bytes(page, offset) });
+    }
+
+    /// Notes the visible rows of one page.
+    ///
+    /// # Safety
+    /// Inside a guarded closure, with the page pinned and room for as many rows as there are places.
+    #[allow(ffi_unwind_calls, reason = "called inside a guard")]
+    unsafe fn look_at(&mut self, number: usize, page: BatchPage, places: &[Tid]) {
+        let (relation, snapshot) = (self.relation.raw(), self.snapshot.raw());
+        let found_before = self.found.len();
+        // SAFETY: the page is pinned; under its share lock line pointers do not change, and a visible tuple's stays as it is under the pin.
+        unsafe {
+            let bytes = pg_sys::BufferGetPage(page.buffer);
+            unguarded::LockBuffer(page.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let last = max_offset(bytes);
+            for (at, place) in places.iter().enumerate() {
+                let offset = place.offset;
+                if offset == 0 || offset > last {
+                    continue;
+                }
+                let item = item_id(bytes, offset);
+                let plain = !self.serializable
+                    && (*item).lp_flags() == pg_sys::LP_NORMAL
+                    && is_plain_root(bytes, item, snapshot);
+                if plain {
+                    self.found.push((number, offset, page.first + at));
+                    continue;
+                }
+                let mut tid = place.to_raw();
+                let mut tuple = pg_sys::HeapTupleData::default();
+                if unguarded::heap_hot_search_buffer(
+                    &raw mut tid,
+                    relation,
+                    page.buffer,
+                    snapshot,
+                    &raw mut tuple,
+                    std::ptr::null_mut(),
+                    true,
+                ) {
+                    self.found.push((number, tid.ip_posid, page.first + at));
+                }
+            }
+            unguarded::LockBuffer(page.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            for &(_, offset, _) in &self.found[found_before..] {
+                prefetch_tuple(tuple_bytes(bytes, offset));
+            }
         }
     }
 

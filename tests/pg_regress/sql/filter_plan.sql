@@ -74,7 +74,7 @@ CREATE FUNCTION filter_differences(k int) RETURNS SETOF text LANGUAGE plpgsql AS
 DECLARE filter text; by_node int[]; by_sort int[];
 BEGIN
   FOREACH filter IN ARRAY ARRAY['{}', '{"class": "c7"}', '{"class": "c1"}', '{"class": {"$ne": "c7"}}', '{"class": "none"}',
-    '{"tags": "u5"}', '{"tags": {"$in": ["u5", "u6", "u7"]}, "class": "c5"}', '{"number": {"$gte": 100, "$lt": 130}}',
+    '{"tags": "u5"}', '{"tags": {"$in": ["u5", "u6", "u7"]}, "class": "c5"}', '{"number": {"$gte": 100, "$lt": 130}}', '{"number": {"$gte": 1000, "$lt": 1500}}',
     '{"$not": {"class": "c7"}}', '{"$or": [{"class": "c7"}, {"name": "n33"}]}', '{"class": {"$exists": false}}',
     '{"$or": [{"class": "c7"}, {"number": {"$lt": 50}}]}', '{"name": "n4711"}'] LOOP
     EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM filtered WHERE pc_matches(metadata, %L)
@@ -126,6 +126,9 @@ INSERT INTO filtered VALUES (9100, '[1,2,3,4,5,6,7,8]', '{"number": [1, 5000, "x
   (9102, '[1,2,3,4,5,6,7,8]', '{"number": "5000"}');
 SELECT filter_differences(10);
 SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 5000, "$lt": 5004}}')
+  ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
+-- more of them, and only their codes are searched
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 1000, "$lt": 1500}}')
   ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
 SELECT id FROM filtered WHERE pc_matches(metadata, '{"number": {"$gte": 5000, "$lt": 5004}}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
 SELECT id FROM filtered WHERE pc_matches(metadata, '{"$and": [{"number": {"$in": [5000, 4999]}}, {"number": 5000}]}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3;
