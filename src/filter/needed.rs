@@ -94,13 +94,29 @@ impl Needed {
         self.terms.iter().any(|term| signature & term == *term)
     }
 
-    /// How likely it is that it admits a signature with so many bits set of a record that does not match: about the share that each of a mask's bits is
-    /// there by chance.
+    /// The bits of all masks.
     #[must_use]
-    pub fn by_chance(&self, signature: u64) -> f64 {
-        let set = f64::from(signature.count_ones()) / f64::from(u64::BITS);
-        let terms = self.terms.iter().map(|term| set.powi(term.count_ones() as i32));
-        terms.sum::<f64>().min(1.0)
+    pub fn bits(&self) -> u64 {
+        self.terms.iter().fold(0, |bits, term| bits | term)
+    }
+
+    /// How likely it is that it admits a record that does not match, where `set` tells of each bit how often such records have it: as if they had each
+    /// whatever others they have.
+    #[must_use]
+    pub fn by_chance(&self, set: impl Fn(u32) -> f64) -> f64 {
+        let bits = (0..u64::BITS).filter(|bit| self.bits() >> bit & 1 == 1);
+        let bits: Vec<(u32, f64)> = bits.map(|bit| (bit, set(bit))).collect();
+        let excluded = self.terms.iter().map(|term| {
+            let of_term = bits.iter().filter(|(bit, _)| term >> bit & 1 == 1);
+            1.0 - of_term.map(|(_, set)| set).product::<f64>()
+        });
+        1.0 - excluded.product::<f64>()
+    }
+
+    /// How many masks there are, one of which is enough.
+    #[must_use]
+    pub fn masks(&self) -> usize {
+        self.terms.len()
     }
 
     /// The same of 32 signatures at once: bit i tells of `signatures[i]`.

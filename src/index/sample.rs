@@ -21,12 +21,16 @@ pub struct Shares {
     pub matching: f64,
 }
 
-/// Signatures looked at, those of them that are admitted, and how many of those by chance are to be expected if none matches.
-#[derive(Clone, Copy, Debug, Default)]
+/// Rounds in which the share that matches and the share that is admitted by chance are found, each from the other.
+const ROUNDS: usize = 4;
+
+/// Signatures looked at.
 struct Counts {
     looked_at: u64,
+    /// Those of them that are admitted.
     may_match: u64,
-    by_chance: f64,
+    /// The bits that are asked for, and how many have each.
+    bits: Vec<(u32, u64)>,
 }
 
 impl<P: ReadPages> Search<'_, P> {
@@ -36,7 +40,7 @@ impl<P: ReadPages> Search<'_, P> {
         let Some(needed) = self.only.clone() else {
             return Ok(());
         };
-        let mut counts = Counts::default();
+        let mut counts = Counts::of(&needed);
         match self.state.tree.clone() {
             None => self.sample_list(&needed, (*self.state.list(), 0), PAGES, &mut counts)?,
             Some(tree) => {
@@ -47,15 +51,7 @@ impl<P: ReadPages> Search<'_, P> {
                 }
             }
         }
-        let looked_at = (counts.looked_at + 1) as f64;
-        let may_match = (counts.may_match + 1) as f64 / looked_at;
-        let by_chance = (counts.by_chance / looked_at).min(0.99);
-        // Not less than one of all those looked at.
-        let matching = ((may_match - by_chance) / (1.0 - by_chance)).max(1.0 / looked_at);
-        self.sampled = Some(Shares {
-            may_match,
-            matching,
-        });
+        self.sampled = Some(counts.shares(&needed));
         Ok(())
     }
 
@@ -97,9 +93,42 @@ impl<P: ReadPages> Search<'_, P> {
 }
 
 impl Counts {
+    fn of(needed: &Needed) -> Self {
+        let asked = needed.bits();
+        let bits = (0..u64::BITS).filter(|bit| asked >> bit & 1 == 1);
+        Self {
+            looked_at: 0,
+            may_match: 0,
+            bits: bits.map(|bit| (bit, 0)).collect(),
+        }
+    }
+
     fn add(&mut self, needed: &Needed, signature: u64) {
         self.looked_at += 1;
         self.may_match += u64::from(needed.admits(signature));
-        self.by_chance += needed.by_chance(signature);
+        for (bit, count) in &mut self.bits {
+            *count += signature >> *bit & 1;
+        }
+    }
+
+    /// Of the records that match each has all bits of a mask; the more these are, the fewer of the others have them, and the fewer are admitted by chance.
+    fn shares(&self, needed: &Needed) -> Shares {
+        let all = (self.looked_at + 1) as f64;
+        let may_match = (self.may_match + 1) as f64 / all;
+        let least = 1.0 / all;
+        let mut matching = least;
+        for _ in 0..ROUNDS {
+            let of_each_mask = matching / needed.masks() as f64;
+            let by_chance = needed.by_chance(|bit| {
+                let found = self.bits.iter().find(|(known, _)| *known == bit);
+                let set = found.map_or(0, |(_, count)| *count) as f64 / all;
+                ((set - of_each_mask) / (1.0 - of_each_mask)).clamp(0.0, 0.99)
+            });
+            matching = ((may_match - by_chance) / (1.0 - by_chance)).max(least);
+        }
+        Shares {
+            may_match,
+            matching,
+        }
     }
 }
