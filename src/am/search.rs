@@ -10,11 +10,15 @@ use crate::index::members::Members;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
 use crate::pg::heap::Tid;
+use crate::pg::memory::work_mem;
 use crate::pg::relation::Relation;
 use crate::storage::{self, PgPages};
 
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
+
+/// What a row that an ordinary index tells takes of work_mem: its place in a list and in a set.
+const BYTES_TOLD: usize = 32;
 
 /// A recall of 1: only looking at every row is sure to find all.
 pub const EXACT: f64 = 1.0;
@@ -116,7 +120,7 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         let mut told = None;
         if looked_at == 0 {
             // It costs a B-tree little to tell that it knows more than this.
-            told = tellers.by_number(reckoning.few());
+            told = tellers.by_number(reckoning.few().min(work_mem() / BYTES_TOLD));
         }
         if told.is_none() {
             let (matching, one_in) = if looked_at == 0 {
@@ -135,7 +139,8 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             if reckoning.told(matching, each) > by_codes {
                 return Ok(None);
             }
-            told = tellers.matching((by_codes / each) as usize);
+            let room = work_mem() / BYTES_TOLD;
+            told = tellers.matching(room.min((by_codes / each) as usize));
         }
         self.tellers = None;
         let Some((index, mut rows)) = told else {

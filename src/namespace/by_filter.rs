@@ -241,9 +241,8 @@ fn each(
     };
     // One row of a page costs about as much to read by its place as all of them one after the other.
     let most = table.blocks() as usize;
-    let matching = condition.and_then(|asked| {
-        Tellers::of(table, &asked.filter, METADATA)?.matching(most)
-    });
+    let matching =
+        condition.and_then(|asked| Tellers::of(table, &asked.filter, METADATA)?.matching(most));
     match matching {
         Some((_, mut places)) => {
             places.sort_unstable();

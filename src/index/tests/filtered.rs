@@ -13,12 +13,7 @@ fn only_rows_whose_signatures_hold_what_is_needed() {
         (true, [1, 1]),
         (true, [0b11_0100, 0b1100_1000]),
     ] {
-        let mut model = Model::new(64, Metric::Cosine);
-        if tree {
-            model.build_tree(6000);
-        } else {
-            model.grow(6000);
-        }
+        let mut model = Model::in_form(tree, 64, Metric::Cosine, 6000);
         model.grow(200);
         model.learn(40);
         let needed = Needed::of_masks(&masks);
@@ -83,6 +78,17 @@ fn only_rows_whose_signatures_hold_what_is_needed() {
 }
 
 impl Model {
+    /// Of so many rows, as a tree or flat.
+    fn in_form(tree: bool, dimension: usize, metric: Metric, rows: usize) -> Self {
+        let mut model = Self::new(dimension, metric);
+        if tree {
+            model.build_tree(rows);
+        } else {
+            model.grow(rows);
+        }
+        model
+    }
+
     /// The nearest of some rows, which are known from the first wave on or from the beginning.
     fn nearest_members(
         &self,
@@ -113,16 +119,12 @@ impl Model {
 #[test]
 fn only_rows_that_are_known_to_match() {
     for tree in [false, true] {
-        let mut model = Model::new(64, Metric::Cosine);
-        if tree {
-            model.build_tree(6000);
-        } else {
-            model.grow(6000);
-        }
+        let mut model = Model::in_form(tree, 64, Metric::Cosine, 6000);
         model.grow(200);
         model.learn(40);
         for share in [1, 10, 200] {
-            let is_member = |tid: EntryTid| (tid.block * 7 + u32::from(tid.offset)) % share == 0;
+            let is_member =
+                |tid: EntryTid| (tid.block * 7 + u32::from(tid.offset)).is_multiple_of(share);
             let (mut hits, mut looked_at, mut of_all) = (0, 0, 0);
             for number in 0..20 {
                 let query = model.vector();
@@ -145,12 +147,7 @@ fn only_rows_that_are_known_to_match() {
 #[test]
 fn fewer_known_rows_than_are_wanted_all_come() {
     for tree in [false, true] {
-        let mut model = Model::new(32, Metric::Euclidean);
-        if tree {
-            model.build_tree(3000);
-        } else {
-            model.grow(3000);
-        }
+        let mut model = Model::in_form(tree, 32, Metric::Euclidean, 3000);
         let query = model.vector();
         let last = *model.rows.keys().next_back().unwrap();
         for is_member in [|_, _| false, |tid: EntryTid, last: EntryTid| tid == last] {
@@ -167,12 +164,7 @@ fn fewer_known_rows_than_are_wanted_all_come() {
 #[test]
 fn a_sample_tells_how_many_rows_may_match() {
     for tree in [false, true] {
-        let mut model = Model::new(64, Metric::Cosine);
-        if tree {
-            model.build_tree(6000);
-        } else {
-            model.grow(6000);
-        }
+        let mut model = Model::in_form(tree, 64, Metric::Cosine, 6000);
         let query = model.vector();
         let sampled = |masks: &[u64]| {
             let effort = Effort::of_all_lists(2.0);
