@@ -30,6 +30,8 @@ COMMENT ON FUNCTION pc_delete(text, text, text[], boolean, jsonb) IS
 
 COMMENT ON FUNCTION pc_query(text, text, vector, integer, jsonb, boolean, boolean, text) IS
     'the records of a namespace most similar to a vector, or to a stored record, best first';
+COMMENT ON FUNCTION pc_query_namespaces(text, text[], vector, integer, jsonb, boolean, boolean, text) IS
+    'the records of several namespaces together that are nearest to a vector';
 COMMENT ON FUNCTION pc_query_json(text, text, vector, integer, jsonb, boolean, boolean, text) IS
     'the same as pc_query, as the JSON of Pinecone''s answer';
 COMMENT ON FUNCTION pc_fetch(text, text, text[]) IS 'records by id, in the order given; missing ones are left out';

@@ -45,11 +45,12 @@ impl Reckoning {
     /// So few rows, once they are known, are sooner looked at all in the order of their places than searched by their codes.
     #[must_use]
     pub fn few(self) -> usize {
-        let all_codes = self.rows * CODE + self.k * LOOKED_AT * ROW_BY_CODE;
+        let of_rows = self.k * LOOKED_AT * ROW_BY_CODE / ROW_IN_ORDER;
+        let of_all_codes = self.rows * CODE / ROW_IN_ORDER;
         // rows · CODE · CODES_FACTOR · (k / m) ^ CODES_POWER = m · ROW_IN_ORDER
-        let codes = self.rows * CODE * CODES_FACTOR * self.k.powf(CODES_POWER) / ROW_IN_ORDER;
-        let some_codes = codes.powf(1.0 / (1.0 + CODES_POWER));
-        (all_codes / ROW_IN_ORDER).min(some_codes.max(self.k)) as usize
+        let some_codes = of_all_codes * CODES_FACTOR * self.k.powf(CODES_POWER);
+        let of_some_codes = some_codes.powf(1.0 / (1.0 + CODES_POWER));
+        (of_all_codes + of_rows).min(of_some_codes.max(of_rows)) as usize
     }
 }
 

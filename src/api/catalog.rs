@@ -31,6 +31,7 @@ extension_sql_file!(
         write::pc_delete,
         query::pc_query,
         query::pc_query_json,
+        query::pc_query_namespaces,
         query::pc_fetch,
         query::pc_list,
         filter::pc_count,

@@ -7,7 +7,7 @@ use crate::filter::Filter;
 use crate::metric::Scorer;
 use crate::namespace::catalog::Index;
 use crate::namespace::read;
-use crate::namespace::record::{Match, Parts, Query};
+use crate::namespace::record::{Match, Parts, Query, Record};
 use crate::namespace::search;
 use crate::namespace::{self, write};
 use crate::pg::json::{JsonbArg, JsonbOut};
@@ -24,11 +24,53 @@ struct Arguments<'a> {
     index: Option<&'a str>,
     namespace: Option<&'a str>,
     vector: Option<VectorArg<'a>>,
+    id: Option<&'a str>,
+    wanted: Wanted<'a>,
+}
+
+/// What all queries want besides a place and a vector.
+struct Wanted<'a> {
     top_k: Option<i32>,
     filter: Option<JsonbArg<'a>>,
     include_values: Option<bool>,
     include_metadata: Option<bool>,
-    id: Option<&'a str>,
+}
+
+/// The same, checked.
+struct Checked {
+    k: usize,
+    filter: Option<Filter>,
+    filter_text: Option<String>,
+    parts: Parts,
+}
+
+impl Wanted<'_> {
+    fn check(&self) -> Result<Checked, Error> {
+        let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
+        let filter = self.filter.map(|filter| Filter::parse(filter.payload()));
+        Ok(Checked {
+            k,
+            filter: filter.transpose()?,
+            filter_text: self.filter.map(JsonbArg::to_text),
+            parts: Parts {
+                values: self.include_values.unwrap_or(false),
+                metadata: self.include_metadata.unwrap_or(false),
+            },
+        })
+    }
+}
+
+impl Checked {
+    fn query(&self, index: &Index, vector: &[f32]) -> Result<Query<'_>, Error> {
+        write::check_vector(index, vector)?;
+        Ok(Query {
+            scorer: Scorer::new(index.metric, vector),
+            k: self.k,
+            filter: self.filter.as_ref(),
+            filter_text: self.filter_text.as_deref(),
+            parts: self.parts,
+        })
+    }
 }
 
 /// What a query found, and where.
@@ -42,27 +84,16 @@ impl Arguments<'_> {
     fn answer(self) -> Result<Answer, Error> {
         let index = namespace::index(required(self.index, "index")?)?;
         let namespace = namespace_name(self.namespace)?;
-        let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
-        let filter = self.filter.map(|filter| Filter::parse(filter.payload()));
-        let filter = filter.transpose()?;
-        let filter_text = self.filter.map(JsonbArg::to_text);
+        let wanted = self.wanted.check()?;
         let stored;
         let vector = match (self.vector, self.id) {
-            (Some(vector), None) => vector.elements(),
+            (Some(vector), None) => Some(vector.elements()),
             (None, Some(id)) => {
                 rules::check_id(id)?;
                 stored = read::fetch(&index, &namespace, &[id])?
                     .pop()
                     .and_then(|record| record.values);
-                let Some(vector) = &stored else {
-                    // Neighbours of a record that is not there: none.
-                    return Ok(Answer {
-                        index,
-                        namespace: namespace.into_owned(),
-                        matches: Vec::new(),
-                    });
-                };
-                vector
+                stored.as_deref()
             }
             (vector, _) => {
                 let problem = match vector {
@@ -75,18 +106,11 @@ impl Arguments<'_> {
                 });
             }
         };
-        write::check_vector(&index, vector)?;
-        let query = Query {
-            scorer: Scorer::new(index.metric, vector),
-            k,
-            filter: filter.as_ref(),
-            filter_text: filter_text.as_deref(),
-            parts: Parts {
-                values: self.include_values.unwrap_or(false),
-                metadata: self.include_metadata.unwrap_or(false),
-            },
+        // Neighbours of a record that is not there: none.
+        let matches = match vector {
+            Some(vector) => search::top_k(&index, &namespace, &wanted.query(&index, vector)?)?,
+            None => Vec::new(),
         };
-        let matches = search::top_k(&index, &namespace, &query)?;
         Ok(Answer {
             index,
             namespace: namespace.into_owned(),
@@ -122,11 +146,13 @@ fn pc_query(
         index,
         namespace,
         vector,
-        top_k,
-        filter,
-        include_values,
-        include_metadata,
         id,
+        wanted: Wanted {
+            top_k,
+            filter,
+            include_values,
+            include_metadata,
+        },
     };
     let matches = arguments.answer().or_report().matches;
     TableIterator::new(matches.into_iter().map(|found| {
@@ -164,11 +190,13 @@ fn pc_query_json(
         index,
         namespace,
         vector,
-        top_k,
-        filter,
-        include_values,
-        include_metadata,
         id,
+        wanted: Wanted {
+            top_k,
+            filter,
+            include_values,
+            include_metadata,
+        },
     };
     let respond = || -> Result<JsonbOut, Error> {
         let answer = arguments.answer()?;
@@ -202,6 +230,91 @@ fn pc_query_json(
         Ok(JsonbOut::from_text(&response.to_json()))
     };
     respond().or_report()
+}
+
+#[pg_extern(stable, parallel_safe)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of pc_query, and which namespaces"
+)]
+#[expect(
+    clippy::type_complexity,
+    reason = "the columns must stand here, where their SQL is made from"
+)]
+fn pc_query_namespaces(
+    index: Option<&str>,
+    namespaces: default!(Option<Array<'_, &str>>, "NULL"),
+    vector: default!(Option<VectorArg<'_>>, "NULL"),
+    top_k: default!(Option<i32>, "10"),
+    filter: default!(Option<JsonbArg<'_>>, "NULL"),
+    include_values: default!(Option<bool>, "false"),
+    include_metadata: default!(Option<bool>, "false"),
+    prefix: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(namespace, String),
+        name!(id, String),
+        name!(score, f32),
+        name!(values, Option<VectorOut>),
+        name!(metadata, Option<JsonbOut>),
+    ),
+> {
+    let wanted = Wanted {
+        top_k,
+        filter,
+        include_values,
+        include_metadata,
+    };
+    let query = || -> Result<_, Error> {
+        let index = namespace::index(required(index, "index")?)?;
+        let names = namespaces_asked(&index, namespaces.as_ref(), prefix)?;
+        let wanted = wanted.check()?;
+        let query = wanted.query(&index, required(vector, "vector")?.elements())?;
+        let found = search::top_k_of_all(&index, &names, &query)?;
+        Ok(found
+            .into_iter()
+            .map(move |(place, found)| (names[place].clone(), found)))
+    };
+    let found = query().or_report();
+    TableIterator::new(found.map(|(namespace, found)| {
+        let Record {
+            id,
+            values,
+            metadata,
+        } = found.record;
+        let values = values.map(|values| VectorOut::from_slice(&values));
+        let metadata = metadata.map(|metadata| JsonbOut::from_payload(&metadata));
+        (namespace, id, found.score, values, metadata)
+    }))
+}
+
+/// Canonical names, each once, in C order: those given, or all that the caller may list whose names begin with the prefix.
+fn namespaces_asked(
+    index: &Index,
+    namespaces: Option<&Array<'_, &str>>,
+    prefix: Option<&str>,
+) -> Result<Vec<String>, Error> {
+    let problem = match (namespaces, prefix) {
+        (Some(names), None) => {
+            let names = texts(names, "namespace")?.into_iter();
+            let names = names.map(|name| Ok(rules::canonical_namespace(name)?.into_owned()));
+            let mut names = names.collect::<Result<Vec<String>, Error>>()?;
+            names.sort_unstable();
+            names.dedup();
+            return Ok(names);
+        }
+        (None, Some(prefix)) => {
+            let (rows, _) = read::visible_namespaces(index, prefix, None, usize::MAX)?;
+            return Ok(rows.into_iter().map(|row| row.name).collect());
+        }
+        (Some(_), Some(_)) => "namespaces and prefix exclude each other",
+        (None, None) => "neither namespaces nor a prefix to query in",
+    };
+    Err(Error::ArgumentsDisagree {
+        problem: problem.into(),
+        hint: "Give an array of names, or what the names begin with: '' for all.",
+    })
 }
 
 #[pg_extern(stable, parallel_safe)]

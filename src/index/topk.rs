@@ -89,6 +89,11 @@ impl<T: Ord> TopK<T> {
         self.heap.is_empty()
     }
 
+    /// The items kept, in no order: what they are ordered by is not to be changed.
+    pub fn items_mut(&mut self) -> &mut [T] {
+        &mut self.heap
+    }
+
     /// The items kept, best first.
     #[must_use]
     pub fn into_sorted_vec(mut self) -> Vec<T> {

@@ -1,8 +1,10 @@
-//! The k best records of one namespace for a query vector.
+//! The k best records of one namespace, or of several together, for a query vector.
 //!
 //! Rows come from the vector index, those first that may be nearest ([`by_index`]), or all of them from the leaf ([`by_scan`]) where
 //! it is small or recall is to be 1. Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding
 //! can hide, could still be among the best k, the filter is evaluated and the key computed exactly.
+//!
+//! Of several namespaces each is looked at under the bar that those before it have set.
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
@@ -21,52 +23,116 @@ use crate::pg::relation::{LockMode, Relation};
 use crate::record::jsonb;
 use crate::storage::PgPages;
 use crate::{am, guc};
+use std::cmp::Ordering;
 
-/// A row that may be among the best: ordered by rank, then id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A row that may be among the best: ordered by rank, then id, then the place of its namespace among those asked.
+#[derive(Clone, Debug)]
 struct Candidate {
     rank: Rank,
     id: Box<str>,
-    tid: Tid,
-    /// Exact, in bits: it does not take part in the order, which rank and id have settled.
-    key: u64,
+    place: usize,
+    /// Exact.
+    key: f64,
+    row: Row,
 }
+
+/// A row of the namespace that is looked at, or what is asked for of one, once it was read.
+#[derive(Clone, Debug)]
+enum Row {
+    At(Tid),
+    Read(Box<Record>),
+}
+
+impl Candidate {
+    fn order(&self) -> (Rank, &str, usize) {
+        (self.rank, &self.id, self.place)
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate {}
 
 /// The best records of a namespace, best first; none if there is no such namespace.
 pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
-    let leaf = match reach(
-        index,
-        namespace,
-        LockMode::AccessShare,
-        &[Privilege::Select],
-    )? {
-        Reached::Missing => return Ok(Vec::new()),
-        Reached::Sql => return sql::top_k(index, namespace, query),
+    let mut best = Best::new(query);
+    look_into(index, namespace, 0, &mut best, false)?;
+    Ok(best.into_matches().map(|(_, found)| found).collect())
+}
+
+/// The best records of several namespaces (canonical names, each once), best first, each with the place of its namespace. Those that are not there are passed over.
+pub fn top_k_of_all(
+    index: &Index,
+    namespaces: &[impl AsRef<str>],
+    query: &Query<'_>,
+) -> Result<Vec<(usize, Match)>, Error> {
+    let mut best = Best::new(query);
+    for (place, namespace) in namespaces.iter().enumerate() {
+        pgrx::check_for_interrupts!();
+        look_into(index, namespace.as_ref(), place, &mut best, true)?;
+    }
+    Ok(best.into_matches().collect())
+}
+
+/// Looks for better records in a namespace. `briefly`: its locks are given back at once, for there may be more namespaces than locks.
+fn look_into(
+    index: &Index,
+    namespace: &str,
+    place: usize,
+    best: &mut Best<'_>,
+    briefly: bool,
+) -> Result<(), Error> {
+    let lock = LockMode::AccessShare;
+    let mut leaf = match reach(index, namespace, lock, &[Privilege::Select])? {
+        Reached::Missing => return Ok(()),
+        Reached::Sql => {
+            for (key, record) in sql::top_k(index, namespace, best.query)? {
+                best.push(Candidate {
+                    rank: Rank::new(key),
+                    id: record.id.as_str().into(),
+                    place,
+                    key,
+                    row: Row::Read(Box::new(record)),
+                });
+            }
+            return Ok(());
+        }
         Reached::Direct(leaf) => leaf,
     };
+    if briefly {
+        leaf.relation = leaf.relation.unlock_on_drop(lock);
+    }
     let snapshot = Snapshot::active();
     let reader = RecordReader::new(&leaf.relation);
-    let mut best = Best::new(query, &reader);
+    let mut rows = Rows {
+        best,
+        reader: &reader,
+        place,
+    };
     match vector_index(&leaf, index) {
-        Some(vectors) => by_index(&leaf, &vectors, snapshot, &mut best)?,
-        None => by_scan(&leaf, snapshot, &mut best)?,
+        Some(vectors) if briefly => {
+            by_index(&leaf, &vectors.unlock_on_drop(lock), snapshot, &mut rows)?;
+        }
+        Some(vectors) => by_index(&leaf, &vectors, snapshot, &mut rows)?,
+        None => by_scan(&leaf, snapshot, &mut rows)?,
     }
-    let wants_row = query.parts.values || query.parts.metadata;
-    let found = best.rows.into_sorted_vec().into_iter().map(|candidate| {
-        let score = query.scorer.score(f64::from_bits(candidate.key));
-        let record = if wants_row {
-            heap::fetch(&leaf.relation, candidate.tid, |row| {
-                Record::from_stored(&reader.read(row)?, query.parts)
-            })??
-        } else {
-            Record {
-                id: candidate.id.into(),
-                ..Record::default()
-            }
-        };
-        Ok(Match { score, record })
-    });
-    found.collect()
+    rows.read_records(&leaf)
 }
 
 /// The leaf's vector index, if a search by it pays.
@@ -79,8 +145,8 @@ fn vector_index(leaf: &Leaf, index: &Index) -> Option<Relation> {
 }
 
 /// Looks at every row.
-fn by_scan(leaf: &Leaf, snapshot: Snapshot<'_>, best: &mut Best<'_>) -> Result<(), Error> {
-    heap::scan(&leaf.relation, snapshot, |tid, row| best.offer(tid, row))
+fn by_scan(leaf: &Leaf, snapshot: Snapshot<'_>, rows: &mut Rows<'_, '_>) -> Result<(), Error> {
+    heap::scan(&leaf.relation, snapshot, |tid, row| rows.offer(tid, row))
 }
 
 /// Looks at the rows that may be among the best by their codes.
@@ -88,23 +154,24 @@ fn by_index(
     leaf: &Leaf,
     vectors: &Relation,
     snapshot: Snapshot<'_>,
-    best: &mut Best<'_>,
+    rows: &mut Rows<'_, '_>,
 ) -> Result<(), Error> {
     let pages = PgPages::new(vectors);
-    let query = best.query;
+    let query = rows.best.query;
     let recall = guc::recall();
     let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, recall)?;
     if let Some(filter) = query.filter {
         search = search.only(&leaf.relation, filter, METADATA);
     }
-    let mut rows = Fetcher::new(&leaf.relation, snapshot);
+    let mut fetcher = Fetcher::new(&leaf.relation, snapshot);
     loop {
+        let best = &*rows.best;
         match search.next(best.bar(), best.rows.len())? {
             Next::Wave([]) => return Ok(()),
-            Next::Wave(wave) => rows.fetch(wave, |_, tid, row| best.offer(tid, row))?,
+            Next::Wave(wave) => fetcher.fetch(wave, |_, tid, row| rows.offer(tid, row))?,
             Next::All(matching) => {
-                best.clear();
-                return rows.fetch(&matching, |_, tid, row| best.offer(tid, row));
+                rows.forget();
+                return fetcher.fetch(&matching, |_, tid, row| rows.offer(tid, row));
             }
         }
     }
@@ -113,7 +180,6 @@ fn by_index(
 /// The best rows so far.
 struct Best<'q> {
     query: &'q Query<'q>,
-    reader: &'q RecordReader,
     rows: TopK<Candidate>,
     /// What a vector must beat, once there are k rows.
     bar: Option<Bar>,
@@ -121,20 +187,13 @@ struct Best<'q> {
 }
 
 impl<'q> Best<'q> {
-    fn new(query: &'q Query<'q>, reader: &'q RecordReader) -> Self {
+    fn new(query: &'q Query<'q>) -> Self {
         Self {
             query,
-            reader,
             rows: TopK::new(query.k),
             bar: None,
             scratch: Vec::new(),
         }
-    }
-
-    /// Forgets all rows.
-    fn clear(&mut self) {
-        self.rows = TopK::new(self.query.k);
-        self.bar = None;
     }
 
     /// The k-th best key, once there are k rows.
@@ -143,10 +202,57 @@ impl<'q> Best<'q> {
         (!worst.rank.is_nan()).then(|| f64::from(worst.rank.key()))
     }
 
+    fn push(&mut self, candidate: Candidate) {
+        self.rows.push(candidate);
+        // A NaN is worse than all: nothing misses it.
+        self.bar = self
+            .rows
+            .worst()
+            .filter(|worst| !worst.rank.is_nan())
+            .map(|worst| self.query.scorer.bar(worst.rank.key()));
+    }
+
+    /// Best first, each with the place of its namespace.
+    fn into_matches(self) -> impl Iterator<Item = (usize, Match)> {
+        let scorer = &self.query.scorer;
+        self.rows.into_sorted_vec().into_iter().map(|candidate| {
+            let score = scorer.score(candidate.key);
+            let record = match candidate.row {
+                Row::Read(record) => *record,
+                Row::At(_) => Record {
+                    id: candidate.id.into(),
+                    ..Record::default()
+                },
+            };
+            (candidate.place, Match { score, record })
+        })
+    }
+}
+
+/// The rows of one namespace, offered to the best of all.
+struct Rows<'b, 'q> {
+    best: &'b mut Best<'q>,
+    reader: &'b RecordReader,
+    place: usize,
+}
+
+impl Rows<'_, '_> {
+    /// Forgets the rows of this namespace: they will come again. What they displaced they will displace again.
+    fn forget(&mut self) {
+        let best = &mut self.best;
+        let rows = std::mem::replace(&mut best.rows, TopK::new(best.query.k));
+        best.bar = None;
+        for candidate in rows.into_sorted_vec() {
+            if candidate.place != self.place {
+                best.push(candidate);
+            }
+        }
+    }
+
     fn offer(&mut self, tid: Tid, row: &[u8]) -> Result<(), Error> {
-        let (scorer, reader) = (&self.query.scorer, self.reader);
-        let scratch = &mut self.scratch;
-        if let Some(bar) = &self.bar
+        let (best, reader) = (&mut *self.best, self.reader);
+        let (scorer, scratch) = (&best.query.scorer, &mut best.scratch);
+        if let Some(bar) = &best.bar
             && reader.with_values(row, scratch, |vector| scorer.misses(bar, vector))? != Some(false)
         {
             return Ok(()); // a row without a vector is nowhere near anything
@@ -156,29 +262,43 @@ impl<'q> Best<'q> {
             return Ok(());
         };
         let rank = Rank::new(key);
-        let worst = self.rows.worst();
+        let worst = best.rows.worst();
         if worst.is_some_and(|worst| rank > worst.rank) {
             return Ok(());
         }
         let stored = reader.read(row)?;
-        if let Some(filter) = self.query.filter
+        if let Some(filter) = best.query.filter
             && !stored.with_metadata(|payload| matches(filter, payload))?
         {
             return Ok(());
         }
-        if worst.is_none_or(|worst| (rank, &*stored.id) < (worst.rank, &*worst.id)) {
-            self.rows.push(Candidate {
+        if worst.is_none_or(|worst| (rank, &*stored.id, self.place) < worst.order()) {
+            best.push(Candidate {
                 rank,
                 id: (&*stored.id).into(),
-                tid,
-                key: key.to_bits(),
+                place: self.place,
+                key,
+                row: Row::At(tid),
             });
-            // A NaN is worse than all: nothing misses it.
-            self.bar = self
-                .rows
-                .worst()
-                .filter(|worst| !worst.rank.is_nan())
-                .map(|worst| scorer.bar(worst.rank.key()));
+        }
+        Ok(())
+    }
+
+    /// Reads what is asked for of those of this namespace's records that are among the best.
+    fn read_records(&mut self, leaf: &Leaf) -> Result<(), Error> {
+        let parts = self.best.query.parts;
+        if !parts.values && !parts.metadata {
+            return Ok(());
+        }
+        for candidate in self.best.rows.items_mut() {
+            if let Row::At(tid) = candidate.row
+                && candidate.place == self.place
+            {
+                let record = heap::fetch(&leaf.relation, tid, |row| {
+                    Record::from_stored(&self.reader.read(row)?, parts)
+                })??;
+                candidate.row = Row::Read(Box::new(record));
+            }
         }
         Ok(())
     }

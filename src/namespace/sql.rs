@@ -5,7 +5,7 @@
 
 use super::by_filter::Condition;
 use super::catalog::Index;
-use super::record::{Match, MetadataChange, Query, Rank, Record};
+use super::record::{MetadataChange, Query, Rank, Record};
 use crate::error::Error;
 use crate::pg::json::JsonbOut;
 use crate::pg::vector_datum::VectorOut;
@@ -263,8 +263,12 @@ pub fn has_records(index: &Index, namespace: &str) -> Result<bool, Error> {
     }))
 }
 
-/// The best records the caller may see, ordered by the operator and then exactly.
-pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Match>, Error> {
+/// The best records the caller may see with their keys, ordered by the operator and then exactly.
+pub fn top_k(
+    index: &Index,
+    namespace: &str,
+    query: &Query<'_>,
+) -> Result<Vec<(f64, Record)>, Error> {
     let schema = extension::schema()?;
     let operator = index.metric.operator();
     let filter = match query.filter_text {
@@ -300,10 +304,7 @@ pub fn top_k(index: &Index, namespace: &str, query: &Query<'_>) -> Result<Vec<Ma
         .map(|(_, key, mut record)| {
             record.values = record.values.filter(|_| query.parts.values);
             record.metadata = record.metadata.filter(|_| query.parts.metadata);
-            Match {
-                score: query.scorer.score(key),
-                record,
-            }
+            (key, record)
         })
         .collect())
 }

@@ -84,6 +84,8 @@ FUNCTIONS = [
                   ("include_values", "boolean", BOOLEANS), ("include_metadata", "boolean", BOOLEANS), ("id", "text", ID)], 2),
     ("pc_query_json", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("vector", "vector", VECTORS), ("top_k", "integer", INTEGERS),
                        ("filter", "jsonb", JSON), ("include_values", "boolean", BOOLEANS), ("include_metadata", "boolean", BOOLEANS), ("id", "text", ID)], 2),
+    ("pc_query_namespaces", [("index", "text", INDEX), ("namespaces", "text[]", TEXT_ARRAYS), ("vector", "vector", VECTORS), ("top_k", "integer", INTEGERS),
+                             ("filter", "jsonb", JSON), ("include_values", "boolean", BOOLEANS), ("include_metadata", "boolean", BOOLEANS), ("prefix", "text", STRINGS)], 1),
     ("pc_fetch", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("ids", "text[]", TEXT_ARRAYS)], 3),
     ("pc_list", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("prefix", "text", STRINGS), ("limit", "bigint", LIMITS), ("pagination_token", "text", STRINGS)], 2),
     ("pc_update", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("id", "text", ID), ("vector", "vector", VECTORS), ("set_metadata", "jsonb", JSON),
@@ -255,6 +257,8 @@ LIFE = [
     "SELECT id, score FROM {ours}.pc_query('{0}', 't', '[1,0]'::{ours}.vector)",
     "SELECT id, score FROM {ours}.pc_query('{0}', 't', '[1,0]'::{ours}.vector, filter => '{{\"g\": \"x\"}}'::pg_catalog.jsonb)",
     "SELECT {ours}.pc_query_json('{0}', 't', id => 'B', include_values => true, include_metadata => true)",
+    "SELECT namespace, id, score FROM {ours}.pc_query_namespaces('{0}', ARRAY['t','u']::pg_catalog.text[], '[1,0]'::{ours}.vector, filter => '{{}}'::pg_catalog.jsonb)",
+    "SELECT namespace, id, metadata FROM {ours}.pc_query_namespaces('{0}', prefix => '', vector => '[1,0]'::{ours}.vector, include_metadata => true)",
     "SELECT id, metadata FROM {ours}.pc_fetch('{0}', 't', ARRAY['C','A']::pg_catalog.text[])",
     "SELECT * FROM {ours}.pc_list('{0}', 't', 'A')",
     "SELECT * FROM {ours}.pc_list('{0}', 't', \"limit\" => 1)",
@@ -312,7 +316,7 @@ def test_search_path(database, session, metric, way):
         session.execute("SET ROLE conifer_hostile")  # row security does not bind superusers
         session.execute("SET search_path = public")
         honest = live(session, "plain", metric, way)
-        assert honest[3] != [] and honest[6] != [] and honest[12] == [(1,)] and honest[18] == [(1,)]
+        assert honest[3] != [] and honest[6] != [] and honest[8] != [] and honest[14] == [(1,)] and honest[20] == [(1,)]
         for path in ["impostors, pg_catalog, public", f"impostors, {OURS}, pg_catalog", "impostors"]:
             session.execute(f"SET search_path = {path}")
             assert live(session, "plain", metric, way) == honest, path

@@ -37,6 +37,21 @@ SELECT jsonb_pretty(pc_query_json('by-cosine', 't', '[2,0]', top_k => 2, include
 SELECT pc_query_json('by-cosine', 'none', '[2,0]');
 SELECT pc_query_json('by-cosine', '', '[2,0]', top_k => 1);
 
+-- several namespaces together: the best of all, ties by id and then by namespace
+SELECT pc_upsert('by-distance', namespace, '[{"id": "A", "values": [1, 1], "metadata": {"genre": "drama"}}, {"id": "B", "values": [0, 1]}]') FROM unnest(ARRAY['u', 'v', 'ua']) AS namespace;
+SELECT pc_create_namespace('by-distance', 'empty') ->> 'name' AS name;
+SELECT * FROM pc_query_namespaces('by-distance', ARRAY['t', 'u', 'v'], '[2,0]', top_k => 4);
+SELECT namespace, id FROM pc_query_namespaces('by-distance', ARRAY['v', 'none', 'u', 'v', 'empty'], '[2,0]', filter => '{"genre": "drama"}');
+SELECT * FROM pc_query_namespaces('by-distance', prefix => 'u', vector => '[2,0]', top_k => 3, include_values => true, include_metadata => true);
+SELECT count(*), count(DISTINCT namespace) FROM pc_query_namespaces('by-distance', prefix => '', vector => '[2,0]', top_k => 100);
+SELECT * FROM pc_query_namespaces('by-distance', prefix => 'x', vector => '[2,0]');
+SELECT * FROM pc_query_namespaces('by-distance', '{}', '[2,0]');
+SELECT * FROM pc_query_namespaces('by-distance', NULL, '[2,0]');
+SELECT * FROM pc_query_namespaces('by-distance', '{t}', '[2,0]', prefix => 't');
+SELECT * FROM pc_query_namespaces('by-distance', '{t}');
+SELECT * FROM pc_query_namespaces('by-distance', '{t}', '[2,0,1]');
+SELECT * FROM pc_query_namespaces('by-distance', '{t,NULL}', '[2,0]');
+
 -- records of plain SQL that pc_upsert would refuse have no score under cosine
 INSERT INTO "by-cosine" VALUES ('t', 'zero', '[0,0]'), ('t', 'null', NULL);
 SELECT id, score FROM pc_query('by-cosine', 't', '[2,0]');
