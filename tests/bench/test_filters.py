@@ -56,3 +56,29 @@ def test_a_table_says_which_filters_its_index_serves():
     assert [gin.serves(one) for one in (equal, listed, ranged)] == [True, True, False]
     assert b_tree.condition(equal) == "class = 'half'" and gin.condition(equal) == 'metadata @> \'{"class": "half"}\''
     assert plain.condition(listed) == '(metadata @> \'{"tags": ["half-0"]}\' OR metadata @> \'{"tags": ["half-1"]}\')'
+
+
+def test_filters_on_own_metadata_are_passed_by_about_the_share():
+    random = np.random.default_rng(5)
+    values = [f"s{size}" for size in (5000, 1000, 100, 10) for _ in range(size)]
+    values += [f"other {number // 2}" for number in range(10_000 - len(values))]
+    own = [
+        {
+            "section": values[row],
+            "architecture": "all" if row % 2 else "amd64",
+            "maintainer_domain": values[-1 - row],
+            "installed_size": int(random.integers(0, 100_000)),
+            "tags": [values[row], "common"] if row % 3 else [],
+        }
+        for row in range(len(values))
+    ]
+    found = filters.own(own)
+    assert {(one.kind, one.value) for one in found} >= {("own, section", value) for value in filters.SHARES}
+    assert {one.kind for one in found if one.is_range} == {"own, size"}
+    for one in found:
+        share = sum(filters.passes(one, entry) for entry in own) / len(own)
+        assert one.selectivity / 1.7 <= share <= one.selectivity * 1.7, one
+    ranged = next(one for one in found if one.is_range)
+    assert ranged.jsonb.startswith("(metadata ->> 'installed_size')::int >= ")
+    listed = next(one for one in found if one.kind == "own, tags")
+    assert listed.columns is None and "[" in listed.jsonb

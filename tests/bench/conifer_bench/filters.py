@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
+import math
+import re
 
 import numpy as np
 
@@ -34,7 +37,12 @@ class Filter:
 
     @property
     def selectivity(self) -> float:
+        """The share that passes; of own metadata about that."""
         return SHARES[self.value]
+
+    @property
+    def is_range(self) -> bool:
+        return any(isinstance(wanted, dict) and "$in" not in wanted for wanted in self.conifer.values())
 
 
 def made_metadata(dataset: Dataset, seed: int) -> list[dict]:
@@ -117,11 +125,63 @@ def both(value: str) -> Filter:
 
 def passes(filter: Filter, entry: dict) -> bool:
     """Whether a row with this metadata passes: for the exact answers, written apart from both systems."""
-    if filter.kind == "$in on a list":
-        return not set(filter.conifer["tags"]["$in"]).isdisjoint(entry["tags"])
-    if filter.kind == "range":
-        return filter.conifer["number"]["$gte"] <= entry["number"] < filter.conifer["number"]["$lt"]
-    return all(entry[key] == value for key, value in filter.conifer.items())
+    return all(_holds(entry.get(key), wanted) for key, wanted in filter.conifer.items())
+
+
+def _holds(value, wanted) -> bool:
+    values = value if isinstance(value, list) else [value]
+    if not isinstance(wanted, dict):
+        return wanted in values
+    if "$in" in wanted:
+        return not set(wanted["$in"]).isdisjoint(values)
+    return value is not None and wanted["$gte"] <= value < wanted["$lt"]
+
+
+#: The fields of debian-minilm384 that are asked for, and what a filter's share may be of the share it stands for.
+OWN = ("section", "architecture", "maintainer_domain", "installed_size", "tags")
+_ABOUT = 1.6
+
+
+def own(metadata: list[dict]) -> list[Filter]:
+    """Filters on the data's own metadata, for each share those that about so many rows pass."""
+    counts = {field: collections.Counter() for field in OWN}
+    for entry in metadata:
+        for field, counter in counts.items():
+            value = entry.get(field, [])
+            counter.update(value if isinstance(value, list) else [value])
+    sizes = sorted(entry.get("installed_size", 0) for entry in metadata)
+    found = []
+    for name, share in SHARES.items():
+        wanted = share * len(metadata)
+        for field in ("section", "maintainer_domain"):
+            if value := _nearest(counts[field], wanted):
+                found.append(_own("own, " + field, name, {field: value}, f"{field} = '{value}'"))
+        if value := _nearest(counts["tags"], wanted):
+            found.append(_own("own, tags", name, {"tags": value}, None))
+        # There are fewer ties among the larger ones.
+        first = len(metadata) * 2 // 5
+        low = sizes[first]
+        high = max(sizes[first + round(wanted)], low + 1)
+        span = {"installed_size": {"$gte": low, "$lt": high}}
+        found.append(_own("own, size", name, span, f"installed_size >= {low} AND installed_size < {high}"))
+        pairs = collections.Counter((entry.get("section"), entry.get("architecture")) for entry in metadata)
+        if pair := _nearest(pairs, wanted):
+            both = f"section = '{pair[0]}' AND architecture = '{pair[1]}'"
+            found.append(_own("own, section and architecture", name, dict(zip(("section", "architecture"), pair)), both))
+    return found
+
+
+def _nearest(counter: collections.Counter, wanted: float):
+    """The value that about so many have; None if there is none."""
+    value, count = min(counter.items(), key=lambda pair: (abs(math.log(pair[1] / wanted)), str(pair[0])))
+    return value if 1 / _ABOUT <= count / wanted <= _ABOUT else None
+
+
+def _own(kind: str, name: str, asked: dict, columns: str | None) -> Filter:
+    ranged = any(isinstance(wanted, dict) for wanted in asked.values())
+    by_list = {key: [value] if key == "tags" else value for key, value in asked.items()}
+    jsonb = re.sub(r"\b(installed_size)\b", r"(metadata ->> '\1')::int", columns) if ranged else _contains(by_list)
+    return Filter(kind, name, False, asked, jsonb, columns)
 
 
 def _contains(part: dict) -> str:
@@ -129,23 +189,22 @@ def _contains(part: dict) -> str:
 
 
 class FilteredNamespace(Conifer):
-    """One namespace; `by`: no index but its own, or ordinary ones on the metadata, "B-tree" or "GIN"."""
+    """One namespace; `by`: no index but its own, or ordinary ones on the metadata, "B-tree" (on that field's number) or "GIN"."""
 
-    _INDEXES = {
-        None: [],
-        "B-tree": ["btree (pc_number(metadata, 'number'))"],
-        "GIN": ["gin (metadata jsonb_path_ops)"],
-    }
-
-    def __init__(self, dimension, metric, table="item", *, by=None):
+    def __init__(self, dimension, metric, table="item", *, by=None, number="number"):
         super().__init__(dimension, metric, table)
         self._by = by
+        self._indexes = {
+            None: [],
+            "B-tree": [f"btree (pc_number(metadata, '{number}'))"],
+            "GIN": ["gin (metadata jsonb_path_ops)"],
+        }[by]
         if by:
             self.name = f"{self.name}, {by}"
 
     def index(self, connection, workers=0):
         seconds = super().index(connection, workers)
-        more = [f'CREATE INDEX ON "{self.table}" USING {one}' for one in self._INDEXES[self._by]]
+        more = [f'CREATE INDEX ON "{self.table}" USING {one}' for one in self._indexes]
         return seconds + timed(connection, more)
 
     def settings(self, features, k):
@@ -153,28 +212,37 @@ class FilteredNamespace(Conifer):
 
     def serves(self, filter: Filter) -> bool:
         """Whether its index can be used; else it is no more than the namespace without one."""
-        return self._by is None or (self._by == "B-tree") == (filter.kind == "range")
+        return self._by is None or (self._by == "B-tree") == filter.is_range
 
 
 class FilteredTable(Pgvector):
     """One table whose metadata is there as jsonb and as typed columns; `by`: None, "B-tree" or "GIN"."""
 
-    COLUMNS = {"class": "text", "near": "text", "number": "int", "shape": "text", "size": "text"}
-    _INDEXES = {
-        None: [],
-        "B-tree": ["btree (class)", "btree (near)", "btree (number)", "btree (shape, size)"],
-        "GIN": ["gin (metadata jsonb_path_ops)"],
-    }
+    #: Columns of made metadata and of the data's own, and their B-tree indexes.
+    MADE = (
+        {"class": "text", "near": "text", "number": "int", "shape": "text", "size": "text"},
+        ["class", "near", "number", "shape, size"],
+    )
+    OWN = (
+        {"section": "text", "architecture": "text", "maintainer_domain": "text", "installed_size": "int"},
+        ["section, architecture", "maintainer_domain", "installed_size"],
+    )
 
-    def __init__(self, dimension, metric, table, *, hnsw=False, by=None, iterative=None, settings=None):
+    def __init__(self, dimension, metric, table, *, hnsw=False, by=None, iterative=None, settings=None, columns=MADE):
         super().__init__(dimension, metric, table, hnsw=hnsw, iterative=iterative)
         self.by, self._settings = by, settings or [{}]
+        self.columns, b_trees = columns
+        self._indexes = {
+            None: [],
+            "B-tree": [f"btree ({columns})" for columns in b_trees],
+            "GIN": ["gin (metadata jsonb_path_ops)"],
+        }[by]
         if by:
             self.name = f"one table, {by}, then exact"
 
     def create(self, connection, tenants=None):
         super().create(connection, tenants)
-        for name, kind in self.COLUMNS.items():
+        for name, kind in self.columns.items():
             connection.execute(
                 f"ALTER TABLE {self.table} ADD {name} {kind} GENERATED ALWAYS AS ((metadata ->> '{name}')::{kind}) STORED"
             )
@@ -182,7 +250,7 @@ class FilteredTable(Pgvector):
     def index(self, connection, workers=0):
         seconds = super().index(connection, workers)
         return seconds + timed(
-            connection, [f"CREATE INDEX ON {self.table} USING {one}" for one in self._INDEXES[self.by]]
+            connection, [f"CREATE INDEX ON {self.table} USING {one}" for one in self._indexes]
         )
 
     def settings(self, features, k):
@@ -194,4 +262,4 @@ class FilteredTable(Pgvector):
 
     def serves(self, filter: Filter) -> bool:
         """Whether its index can be used; else it is no more than the table without one."""
-        return not (self.by == "B-tree" and filter.columns is None or self.by == "GIN" and filter.kind == "range")
+        return not (self.by == "B-tree" and filter.columns is None or self.by == "GIN" and filter.is_range)

@@ -27,9 +27,27 @@ def run(context: Context) -> dict:
     n = min(len(context.dataset), context.scaled(len(context.dataset), 10_000, 1_000))
     dataset = context.dataset.head(n)
     metadata = filters.made_metadata(dataset, context.seed)
-    context = dataclasses.replace(context, dataset=dataclasses.replace(dataset, metadata=metadata))
-    asked = [one for one in _filters(context, n) if one.selectivity * n >= context.k]
-    arrangements = _arrangements(context, n)
+    made = dataclasses.replace(context, dataset=dataclasses.replace(dataset, metadata=metadata))
+    cells = _measured(made, _filters(made, n), _arrangements(made, n, FilteredTable.MADE, "number"))
+    if dataset.metadata and set(filters.OWN) <= dataset.metadata[0].keys():
+        own = dataclasses.replace(context, dataset=dataset)
+        arrangements = _arrangements(own, n, FilteredTable.OWN, "installed_size")
+        cells += _measured(own, filters.own(dataset.metadata), arrangements)
+    context = made
+    setup = {
+        "data": f"{context.dataset.name}, {n} rows, one namespace; metadata made with seed {context.seed}, exactly these shares",
+        "correlated": "the rows that pass are those nearest to one row; else they lie anywhere",
+        "own": "filters on the data's own metadata, which about these shares pass",
+        "two equalities": "each alone holds for more rows (60, 15, 2 and 0.6 %)",
+        "queries": f"{_queries(context)}, one client, each once a round; `complete`: the share that had {context.k} rows",
+        "pgvector": "typed columns generated from the metadata, but for lists and for GIN; iterative scans may go through all rows",
+    }
+    return measured(globals(), cells, setup)
+
+
+def _measured(context: Context, every: list[Filter], arrangements: list[Arrangement]) -> list[dict]:
+    n = len(context.dataset)
+    asked = [one for one in every if one.selectivity * n >= context.k]
     context.progress(f"loading {n} rows {len(arrangements)} times", 0.0)
     cells = []
     # The two orders of an iterative scan are settings: they share a table.
@@ -38,14 +56,7 @@ def run(context: Context) -> dict:
         for number, one in enumerate(asked):
             context.progress(f"{one.kind}, {one.selectivity:.1%}", 0.3 + 0.7 * number / len(asked))
             cells += _under(context, one, arrangements)
-    setup = {
-        "data": f"{context.dataset.name}, {n} rows, one namespace; metadata made with seed {context.seed}, exactly these shares",
-        "correlated": "the rows that pass are those nearest to one row; else they lie anywhere",
-        "two equalities": "each alone holds for more rows (60, 15, 2 and 0.6 %)",
-        "queries": f"{_queries(context)}, one client, each once a round; `complete`: the share that had {context.k} rows",
-        "pgvector": "typed columns generated from the metadata, but for lists and for GIN; iterative scans may go through all rows",
-    }
-    return measured(globals(), cells, setup)
+    return cells
 
 
 def _queries(context: Context) -> int:
@@ -63,7 +74,7 @@ def _filters(context: Context, n: int) -> list[Filter]:
     return found + [filters.both(value) for value in some]
 
 
-def _arrangements(context: Context, n: int) -> list[Arrangement]:
+def _arrangements(context: Context, n: int, columns, number: str) -> list[Arrangement]:
     dimension, metric = context.dataset.dimension, context.dataset.metric
     iterative = [
         FilteredTable(
@@ -72,6 +83,7 @@ def _arrangements(context: Context, n: int) -> list[Arrangement]:
             "item_hnsw",
             hnsw=True,
             iterative=order,
+            columns=columns,
             # by default it gives up after 20,000 rows, with fewer than k found
             settings=[
                 {"hnsw.ef_search": ef, "hnsw.iterative_scan": order, "hnsw.max_scan_tuples": max(n, 20_000)}
@@ -83,11 +95,11 @@ def _arrangements(context: Context, n: int) -> list[Arrangement]:
     return [
         FilteredNamespace(dimension, metric),
         FilteredNamespace(dimension, metric, "item_gin", by="GIN"),
-        FilteredNamespace(dimension, metric, "item_btree", by="B-tree"),
+        FilteredNamespace(dimension, metric, "item_btree", by="B-tree", number=number),
         *iterative,
-        FilteredTable(dimension, metric, "item_btree", by="B-tree"),
-        FilteredTable(dimension, metric, "item_gin", by="GIN"),
-        FilteredTable(dimension, metric, "item_exact"),
+        FilteredTable(dimension, metric, "item_btree", by="B-tree", columns=columns),
+        FilteredTable(dimension, metric, "item_gin", by="GIN", columns=columns),
+        FilteredTable(dimension, metric, "item_exact", columns=columns),
     ]
 
 
