@@ -4,6 +4,7 @@
 use super::argument::{
     bounded_limit, namespace as namespace_name, required, texts, token, token_after,
 };
+use super::query::columns;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::filter::estimate::Sample;
@@ -129,14 +130,8 @@ fn pc_fetch_by_metadata(
     TableIterator::new(records.into_iter().map(move |record| {
         left -= 1;
         let next = (more && left == 0).then(|| token_after(&record.id));
-        (
-            record.id,
-            record.values.map(|values| VectorOut::from_slice(&values)),
-            record
-                .metadata
-                .map(|metadata| JsonbOut::from_payload(&metadata)),
-            next,
-        )
+        let (id, values, metadata) = columns(record);
+        (id, values, metadata, next)
     }))
 }
 

@@ -156,18 +156,8 @@ fn pc_query(
     };
     let matches = arguments.answer().or_report().matches;
     TableIterator::new(matches.into_iter().map(|found| {
-        (
-            found.record.id,
-            found.score,
-            found
-                .record
-                .values
-                .map(|values| VectorOut::from_slice(&values)),
-            found
-                .record
-                .metadata
-                .map(|metadata| JsonbOut::from_payload(&metadata)),
-        )
+        let (id, values, metadata) = columns(found.record);
+        (id, found.score, values, metadata)
     }))
 }
 
@@ -278,15 +268,17 @@ fn pc_query_namespaces(
     };
     let found = query().or_report();
     TableIterator::new(found.map(|(namespace, found)| {
-        let Record {
-            id,
-            values,
-            metadata,
-        } = found.record;
-        let values = values.map(|values| VectorOut::from_slice(&values));
-        let metadata = metadata.map(|metadata| JsonbOut::from_payload(&metadata));
+        let (id, values, metadata) = columns(found.record);
         (namespace, id, found.score, values, metadata)
     }))
+}
+
+/// A record as the columns of a table.
+pub(super) fn columns(record: Record) -> (String, Option<VectorOut>, Option<JsonbOut>) {
+    let values = record.values.map(|values| VectorOut::from_slice(&values));
+    let metadata = record.metadata;
+    let metadata = metadata.map(|metadata| JsonbOut::from_payload(&metadata));
+    (record.id, values, metadata)
 }
 
 /// Canonical names, each once, in C order: those given, or all that the caller may list whose names begin with the prefix.
@@ -335,15 +327,7 @@ fn pc_fetch(
         let ids = required(ids, "ids")?;
         read::fetch(&index, &namespace_name(namespace)?, &texts(&ids, "id")?)
     };
-    TableIterator::new(fetch().or_report().into_iter().map(|record| {
-        (
-            record.id,
-            record.values.map(|values| VectorOut::from_slice(&values)),
-            record
-                .metadata
-                .map(|metadata| JsonbOut::from_payload(&metadata)),
-        )
-    }))
+    TableIterator::new(fetch().or_report().into_iter().map(columns))
 }
 
 #[pg_extern(stable, parallel_safe)]
