@@ -44,6 +44,7 @@ COMMENT ON FUNCTION pc_facets(text, text, text, jsonb, bigint) IS
     'the values of a metadata field and how many records have each, the most frequent first';
 COMMENT ON FUNCTION pc_matches(jsonb, jsonb) IS 'whether metadata passes a filter';
 COMMENT ON FUNCTION pc_number(jsonb, text) IS 'the number that filters compare of a metadata field, for B-tree indexes';
+COMMENT ON FUNCTION pc_string(jsonb, text) IS 'the string that filters compare of a metadata field, for B-tree indexes';
 COMMENT ON FUNCTION pc_matches_support(internal) IS 'for the planner: what share of the rows pc_matches lets through';
 COMMENT ON FUNCTION pc_merge_metadata(jsonb, jsonb, text[]) IS
     'metadata with fields set and removed, as pc_update changes it';

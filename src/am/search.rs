@@ -120,7 +120,7 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         let mut told = None;
         if looked_at == 0 {
             // It costs a B-tree little to tell that it knows more than this.
-            told = tellers.by_number(reckoning.few().min(work_mem() / BYTES_TOLD));
+            told = tellers.by_field(reckoning.few().min(work_mem() / BYTES_TOLD));
         }
         if told.is_none() {
             let (matching, one_in) = if looked_at == 0 {

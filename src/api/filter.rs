@@ -15,6 +15,7 @@ use crate::pg::call_site::CallSite;
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::report::OrReport;
 use crate::pg::selectivity::{SupportAnswer, SupportRequest};
+use crate::pg::text::TextOut;
 use crate::pg::vector_datum::VectorOut;
 use pgrx::iter::TableIterator;
 use pgrx::{Array, default, name, pg_extern};
@@ -39,6 +40,13 @@ fn pc_matches(
 #[pg_extern(immutable, parallel_safe, strict, cost = 2)]
 fn pc_number(metadata: JsonbArg<'_>, field: &str) -> Option<f64> {
     Filter::number(metadata.payload(), field.as_bytes()).or_report()
+}
+
+/// The string that filters compare of a metadata field: for B-tree indexes, which queries under a filter use.
+#[pg_extern(immutable, parallel_safe, strict, cost = 2)]
+fn pc_string(metadata: JsonbArg<'_>, field: &str) -> Option<TextOut> {
+    let string = Filter::string(metadata.payload(), field.as_bytes()).or_report();
+    string.map(TextOut::from_bytes)
 }
 
 /// For the planner: what share of the rows pc_matches lets through.

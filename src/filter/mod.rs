@@ -26,8 +26,8 @@ mod jsonpath;
 mod needed;
 mod parse;
 mod path;
+pub mod search_argument;
 pub mod signature;
-mod span;
 mod values;
 
 #[cfg(test)]
@@ -36,9 +36,8 @@ mod plain;
 mod tests;
 
 use crate::error::Error;
-use crate::record::jsonb::{self, Value};
+use crate::record::jsonb;
 pub use needed::Needed;
-pub use span::Span;
 use values::Operands;
 
 /// Values in one `$in` or `$nin`, as Pinecone has it.
@@ -99,26 +98,6 @@ impl Filter {
     pub fn and(mut self, other: Self) -> Self {
         self.clauses.extend(other.clauses);
         self
-    }
-
-    /// What filters compare of a field: its number; NaN for a list with numbers in it, of which each is compared; None where there is none.
-    pub fn number(metadata: &[u8], field: &[u8]) -> Result<Option<f64>, Error> {
-        let Value::Object(object) = jsonb::parse(metadata)? else {
-            return Ok(None);
-        };
-        Ok(match object.get(field)? {
-            Some(Value::Number(number)) => Some(number.to_f64()? + 0.0),
-            Some(Value::Array(list)) => {
-                let mut found = None;
-                for element in list.iter() {
-                    if matches!(element?, Value::Number(_)) {
-                        found = Some(f64::NAN);
-                    }
-                }
-                found
-            }
-            _ => None,
-        })
     }
 
     /// Whether it has no conditions, so that every record matches.

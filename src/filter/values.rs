@@ -45,6 +45,12 @@ impl Operands {
         all.then_some((*least, *largest))
     }
 
+    /// All, if they are strings and there are any.
+    pub fn only_strings(&self) -> Option<Vec<&[u8]>> {
+        let all = self.numbers.is_empty() && !self.has_any_bool() && !self.strings.is_empty();
+        all.then(|| self.strings.iter().map(|text| &**text).collect())
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         let booleans = usize::from(self.has_false) + usize::from(self.has_true);

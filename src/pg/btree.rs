@@ -1,121 +1,147 @@
-//! Which rows a B-tree index on `pc_number(column, 'field')` has between two numbers.
+//! Which rows a B-tree index on fields of metadata has: its columns are `pc_number(column, 'field')` and `pc_string(column, 'field')`.
+
+mod keys;
 
 use super::compat;
 use super::gin::Matching;
 use super::heap::{Snapshot, Tid};
 use super::operator::{FunctionId, NamedFunction};
-use super::relation::{LockMode, Oid, Relation};
+use super::relation::{LockMode, Relation};
 use super::{pg_list, planner_tree, varlena};
+use keys::ScanKeys;
 use pgrx::pg_sys::{self, NodeTag};
 
-/// The operator family of `float8` under B-tree; built-in ones keep their OIDs for ever (pg_opfamily.dat).
-const FAMILY: u32 = 1970;
+/// The operator families of `float8` and `text` under B-tree; built-in ones keep their OIDs for ever (pg_opfamily.dat).
+const FLOAT_FAMILY: u32 = 1970;
+const TEXT_FAMILY: u32 = 1994;
 
 thread_local! {
     static NUMBER: NamedFunction = const { NamedFunction::of_jsonb_and_text(c"pc_number") };
+    static STRING: NamedFunction = const { NamedFunction::of_jsonb_and_text(c"pc_string") };
 }
 
-/// A B-tree index of a table on the number of that field of a column, of all rows, that queries may use.
-pub fn index_on(table: &Relation, column: i16, field: &[u8]) -> Option<Relation> {
-    let number = NUMBER.with(NamedFunction::get)?;
-    table.index_list().into_iter().find_map(|oid| {
-        let index = Relation::try_open_any(oid, LockMode::AccessShare)?;
-        let is_on = index.is_of_all_rows(pg_sys::BTREE_AM_OID)
-            && index.key_column() == 0
-            && index.key_family() == Oid::from(FAMILY)
-            && is_number_of(&index, number, column, field);
-        is_on.then_some(index)
-    })
+/// What the rows are to have in a field.
+#[derive(Clone, Debug)]
+pub struct FieldKeys<'f> {
+    /// Its name.
+    pub field: &'f [u8],
+    pub keys: Keys,
 }
 
-/// Is the first expression of an index the number of that field?
-fn is_number_of(index: &Relation, number: FunctionId, column: i16, field: &[u8]) -> bool {
-    // SAFETY: the expressions are a copy of ours, in a list of nodes, as are a call's arguments.
-    let arguments = unsafe {
-        let expressions = pg_sys::RelationGetIndexExpressions(index.raw());
-        pg_list::member(expressions, 0).and_then(planner_tree::call_of_two)
+/// What `pc_number` or `pc_string` of the field is to be; or NaN or an empty string, which stand for lists.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// Between two numbers, both included.
+    Between(Option<f64>, Option<f64>),
+    /// One of these strings.
+    OneOf(Vec<Box<[u8]>>),
+}
+
+/// An index, and what is asked of its first columns.
+pub struct FieldIndex {
+    index: Relation,
+    keys: Vec<Keys>,
+}
+
+/// The B-tree indexes of a table, on all rows, whose first columns are fields of a column for which there are keys: first those with the most of them.
+pub fn indexes_on(table: &Relation, column: i16, asked: &[FieldKeys<'_>]) -> Vec<FieldIndex> {
+    let functions = [&NUMBER, &STRING].map(|function| function.with(NamedFunction::get));
+    let [Some(number), Some(string)] = functions else {
+        return Vec::new();
     };
-    let Some((function, of, named)) = arguments else {
-        return false;
-    };
-    // SAFETY: nodes are of the type that their tags say; a constant of type text, as the function's second argument is, holds a varlena
-    // if it is not NULL.
+    let mut found = Vec::new();
+    for oid in table.index_list() {
+        let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
+            continue;
+        };
+        if !index.is_of_all_rows(pg_sys::BTREE_AM_OID) {
+            continue;
+        }
+        let keys = keys_of(&index, (number, string), column, asked);
+        if !keys.is_empty() {
+            found.push(FieldIndex { index, keys });
+        }
+    }
+    found.sort_by_key(|index| std::cmp::Reverse(index.keys.len()));
+    found
+}
+
+/// The keys for the first columns of an index; behind a range a further column would tell little.
+fn keys_of(
+    index: &Relation,
+    (number, string): (FunctionId, FunctionId),
+    column: i16,
+    asked: &[FieldKeys<'_>],
+) -> Vec<Keys> {
+    let mut keys = Vec::new();
+    while index.is_expression(keys.len()) {
+        // SAFETY: the expressions of the index's entry are not freed while nothing else is called; all columns so far are expressions, in their order.
+        let expression = unsafe { pg_list::member(index.expressions(), keys.len()) };
+        let family = index.family_of(keys.len()).to_u32();
+        let next = expression.and_then(|expression| {
+            let (function, field) = field_of(expression, column)?;
+            asked.iter().find_map(|asked| {
+                let fits = match asked.keys {
+                    Keys::Between(..) => function == number && family == FLOAT_FAMILY,
+                    Keys::OneOf(_) => function == string && family == TEXT_FAMILY,
+                };
+                (fits && asked.field == field).then_some(&asked.keys)
+            })
+        });
+        let Some(next) = next else {
+            break;
+        };
+        keys.push(next.clone());
+        if keys::is_range(next) {
+            break;
+        }
+    }
+    keys
+}
+
+/// The function of a column and a constant name that an expression calls, and the name.
+fn field_of<'e>(expression: *mut pg_sys::Expr, column: i16) -> Option<(FunctionId, &'e [u8])> {
+    let (function, of, named) = planner_tree::call_of_two(expression)?;
+    // SAFETY: nodes are of the type that their tags say; whoever asks knows the functions, whose second argument is of type text: a constant of it
+    // holds a varlena if it is not NULL, which lives as long as the expression.
     unsafe {
-        if function != number || (*of).type_ != NodeTag::T_Var || (*named).type_ != NodeTag::T_Const
-        {
-            return false;
+        if (*of).type_ != NodeTag::T_Var || (*named).type_ != NodeTag::T_Const {
+            return None;
         }
         let (of, named) = (&*of.cast::<pg_sys::Var>(), &*named.cast::<pg_sys::Const>());
-        of.varattno == column
-            && !named.constisnull
-            && varlena::plain_bytes(named.constvalue).get(pg_sys::VARHDRSZ..) == Some(field)
+        if of.varattno != column || named.constisnull || named.consttype != pg_sys::TEXTOID {
+            return None;
+        }
+        let field = varlena::plain_bytes(named.constvalue).get(pg_sys::VARHDRSZ..)?;
+        Some((function, field))
     }
 }
 
-/// The places of the rows of a table whose numbers lie between two bounds, both included, and of those with a list of numbers, in no order: they
-/// are to be looked at again. None if they are more than `most`.
-pub fn matching(
-    table: &Relation,
-    index: &Relation,
-    (from, to): (Option<f64>, Option<f64>),
-    most: usize,
-) -> Option<Matching> {
+/// The places of the rows of a table that hold the keys of an index, and of those with a list in place of one, in no order: they are to be looked at
+/// again. None if they are more than `most`.
+pub fn matching(table: &Relation, index: &FieldIndex, most: usize) -> Option<Matching> {
     let mut found = Vec::new();
-    let keys = [
-        from.map(|from| {
-            key(
-                pg_sys::BTGreaterEqualStrategyNumber,
-                pg_sys::F_FLOAT8GE,
-                from,
-            )
-        }),
-        to.map(|to| key(pg_sys::BTLessEqualStrategyNumber, pg_sys::F_FLOAT8LE, to)),
-    ];
-    collect(
-        table,
-        index,
-        keys.into_iter().flatten().collect(),
-        most,
-        &mut found,
-    )?;
-    if to.is_some() {
-        // In the order of float8 nothing is above NaN, which stands for the lists.
-        let lists = key(pg_sys::BTEqualStrategyNumber, pg_sys::F_FLOAT8EQ, f64::NAN);
-        collect(table, index, vec![lists], most, &mut found)?;
-    }
-    Some((index.name(), found))
-}
-
-fn key(strategy: u32, function: u32, bound: f64) -> pg_sys::ScanKeyData {
-    let mut key = pg_sys::ScanKeyData::default();
-    // SAFETY: the key is ours; the functions are built-in and compare two float8, which are passed by value.
-    unsafe {
-        pg_sys::ScanKeyInit(
-            &raw mut key,
-            1,
-            strategy as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(function),
-            pg_sys::Datum::from(bound.to_bits()),
-        );
-    }
-    key
+    let mut keys = ScanKeys::of(&index.index, &index.keys);
+    let mut all = true;
+    keys.each(|keys| all = all && collect(table, &index.index, keys, most, &mut found));
+    all.then(|| (index.index.name(), found))
 }
 
 /// Places asked for under one guard.
 const BATCH: usize = 64;
 
-/// Adds the places of the rows that hold all keys; None if there would be more than `most`.
+/// Adds the places of the rows that hold all keys; false if there would be more than `most`.
 #[expect(ffi_unwind_calls, reason = "the calls are inside the guard")]
 fn collect(
     table: &Relation,
     index: &Relation,
-    mut keys: Vec<pg_sys::ScanKeyData>,
+    keys: &mut [pg_sys::ScanKeyData],
     most: usize,
     found: &mut Vec<Tid>,
-) -> Option<()> {
+) -> bool {
     let count = keys.len() as i32;
-    // SAFETY: table and index are open and locked, the index is of float8 in its first column; the active snapshot outlives the scan, and the
-    // keys do. The guarded closure owns nothing that would have to be dropped, and the vector it fills has room.
+    // SAFETY: table and index are open and locked, the keys are of the types of the index's columns; the active snapshot outlives the scan, and
+    // the keys do. The guarded closure owns nothing that would have to be dropped, and the vector it fills has room.
     unsafe {
         let snapshot = Snapshot::active().raw();
         let scan = compat::index_beginscan(table.raw(), index.raw(), snapshot, count);
@@ -139,7 +165,7 @@ fn collect(
             });
         }
         pg_sys::index_endscan(scan);
-        (found.len() <= most).then_some(())
+        found.len() <= most
     }
 }
 

@@ -89,8 +89,36 @@ impl Relation {
 
     /// The operator family of an index's key.
     pub fn key_family(&self) -> Oid {
+        self.family_of(0)
+    }
+
+    /// Is the key column at this place, from 0, there and an expression?
+    pub(super) fn is_expression(&self, place: usize) -> bool {
+        let keys = usize::try_from(self.index_row().indnkeyatts).unwrap_or(0);
+        place < keys && self.index_column(place) == Some(0)
+    }
+
+    /// The operator family of the key column at this place, which is there.
+    pub(super) fn family_of(&self, place: usize) -> Oid {
         // SAFETY: an index has a family for each key column.
-        unsafe { *(*self.raw()).rd_opfamily }
+        unsafe { *(*self.raw()).rd_opfamily.add(place) }
+    }
+
+    /// The collation of the key column at this place, which is there.
+    pub(super) fn collation_of(&self, place: usize) -> Oid {
+        // SAFETY: an index has a collation for each key column.
+        unsafe { *(*self.raw()).rd_indcollation.add(place) }
+    }
+
+    /// The expressions of an index, in its own entry of the relation cache: good until the next call into PostgreSQL.
+    pub(super) fn expressions(&self) -> *const pg_sys::List {
+        // SAFETY: open while self lives; the function's answer is a copy of what it leaves in the entry.
+        unsafe {
+            if (*self.raw()).rd_indexprs.is_null() {
+                pg_sys::list_free_deep(pg_sys::RelationGetIndexExpressions(self.raw()));
+            }
+            (*self.raw()).rd_indexprs
+        }
     }
 
     /// The type modifier of a column: of a vector its dimensions, −1 if it has none.

@@ -43,6 +43,7 @@ mod sql_type;
 pub mod table_scan;
 #[cfg(feature = "pg_test")]
 mod tests;
+pub mod text;
 pub mod transaction;
 pub mod tuple;
 pub mod typmod;

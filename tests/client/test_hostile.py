@@ -94,6 +94,7 @@ FUNCTIONS = [
                    ("filter", "jsonb", JSON)], 2),
     ("pc_matches", [("metadata", "jsonb", JSON), ("filter", "jsonb", JSON)], 2),
     ("pc_number", [("metadata", "jsonb", JSON), ("field", "text", STRINGS)], 2),
+    ("pc_string", [("metadata", "jsonb", JSON), ("field", "text", STRINGS)], 2),
     ("pc_merge_metadata", [("metadata", "jsonb", JSON), ("set_metadata", "jsonb", JSON), ("remove_metadata", "text[]", TEXT_ARRAYS)], 1),
     ("pc_count", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("filter", "jsonb", JSON)], 2),
     ("pc_fetch_by_metadata", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("filter", "jsonb", JSON), ("limit", "bigint", LIMITS),
