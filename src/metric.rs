@@ -155,6 +155,14 @@ pub struct Bar {
 /// Squared norms below this are not trusted from `f32`: underflow of single terms would show in the result.
 const SMALLEST_SQUARED_NORM: f64 = 1e-30;
 
+impl Bar {
+    /// Whether the keys of a vector, which are not below this, are above the worst.
+    #[must_use]
+    pub fn is_below(&self, least: f64) -> bool {
+        least > self.worst
+    }
+}
+
 impl Scorer {
     /// A scorer for `query`.
     #[must_use]
@@ -197,15 +205,7 @@ impl Scorer {
         // Any key above the next f32 rounds to more than `worst`.
         let worst = f64::from(worst.next_up());
         let factor = match self.metric {
-            Metric::Cosine => {
-                // similarity = dot / (|q|·|v|). The inner product's error divided by |q|·|v| is at most `error`; that of
-                // |v|² moves the quotient by half as much, relatively, and the quotient is at most 1. Underflow counts
-                // most for the shortest vectors `misses` decides about.
-                let inverse =
-                    1.0 / (self.norm * SMALLEST_SQUARED_NORM.sqrt()) + 1.0 / SMALLEST_SQUARED_NORM;
-                let margin = 2.0 * self.error + 2.0 * self.underflow * inverse;
-                (-worst - margin) * self.norm
-            }
+            Metric::Cosine => (-worst - self.cosine_margin()) * self.norm,
             // The error of an inner product is relative to Σ|qᵢ·vᵢ| ≤ |q|·|v|.
             Metric::DotProduct => self.error * (1.0 + self.error) * self.norm,
             Metric::Euclidean => 0.0,
@@ -215,6 +215,16 @@ impl Scorer {
             factor,
             square: factor * factor,
         }
+    }
+
+    /// What rounding may have done to a cosine similarity.
+    ///
+    /// It is dot / (|q|·|v|). The inner product's error divided by |q|·|v| is at most `error`; that of |v|² moves the quotient by half as much,
+    /// relatively, and the quotient is at most 1. Underflow counts most for the shortest vectors `misses` decides about.
+    fn cosine_margin(&self) -> f64 {
+        let inverse =
+            1.0 / (self.norm * SMALLEST_SQUARED_NORM.sqrt()) + 1.0 / SMALLEST_SQUARED_NORM;
+        2.0 * self.error + 2.0 * self.underflow * inverse
     }
 
     /// True only if `exact(vector)`, rounded to `f32`, is above the bar's worst key; for the price of an `f32` kernel,
@@ -250,6 +260,39 @@ impl Scorer {
                 let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
                 sum.is_finite() && (sum - self.underflow) * (1.0 - self.error) > bar.worst
             }
+        }
+    }
+
+    /// What [`Scorer::exact`] of the vector is hardly above and never below, for the price of an `f32` kernel; minus infinity where that is too coarse.
+    #[must_use]
+    #[inline]
+    pub fn least(&self, vector: &[f32]) -> f64 {
+        // As `misses` has it.
+        let least = match self.metric {
+            Metric::Cosine => {
+                let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+                let squared_norm = f64::from(squared_norm);
+                if squared_norm < SMALLEST_SQUARED_NORM {
+                    return f64::NEG_INFINITY;
+                }
+                -f64::from(dot) / (self.norm * squared_norm.sqrt()) - self.cosine_margin()
+            }
+            Metric::DotProduct => {
+                let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
+                let squared_norm =
+                    (f64::from(squared_norm) + self.underflow) * (1.0 + 4.0 * self.error);
+                let margin = self.error * (1.0 + self.error) * self.norm * squared_norm.sqrt();
+                -f64::from(dot) - self.underflow - margin
+            }
+            Metric::Euclidean => {
+                let sum = f64::from((self.kernels.l2_squared)(&self.query, vector));
+                (sum - self.underflow) * (1.0 - self.error)
+            }
+        };
+        if least.is_finite() {
+            least
+        } else {
+            f64::NEG_INFINITY
         }
     }
 

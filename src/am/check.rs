@@ -58,7 +58,7 @@ pub fn violations(oid: Oid) -> Result<Vec<Violation>, Error> {
     storage::forget(Some(oid));
     let mut nowhere = Vec::new();
     {
-        let mut rows = Fetcher::new(&heap, Snapshot::active());
+        let mut rows = Fetcher::new(&heap, heap.blocks(), Snapshot::active());
         let mut build = IndexBuild::of_existing(reopened(&heap)?, reopened(&index)?);
         let mut missing = Vec::new();
         // Rows by a snapshot from before the index is read: each has its entry by then.

@@ -10,24 +10,24 @@ use crate::index::members::Members;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
 use crate::pg::heap::Tid;
-use crate::pg::memory::work_mem;
-use crate::pg::relation::Relation;
 use crate::storage::{self, PgPages};
 
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
 
-/// What a row that an ordinary index tells takes of work_mem: its place in a list and in a set.
-const BYTES_TOLD: usize = 32;
-
 /// A recall of 1: only looking at every row is sure to find all.
 pub const EXACT: f64 = 1.0;
 
+/// Is a table of so many pages read as a whole sooner than by any index?
+pub fn is_small(pages: u32) -> bool {
+    pages <= FEW_PAGES
+}
+
 /// Does a search by codes pay, for a table of so many pages at this recall goal? A vector that lies in the TOAST table is so dear
 /// to read that it does for every size.
-pub fn pays(heap: &Relation, dimension: usize, recall: f64) -> bool {
+pub fn pays(pages: u32, dimension: usize, recall: f64) -> bool {
     let inline = dimension * size_of::<f32>() < crate::layout::PAGE;
-    recall < EXACT && (!inline || heap.blocks() > FEW_PAGES)
+    recall < EXACT && (!inline || !is_small(pages))
 }
 
 /// One query's search of an index.
@@ -72,10 +72,10 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         })
     }
 
-    /// The same, but only of rows of a table that a filter on one of its columns may match, as far as signatures of the index tell, if it includes that
-    /// column, and ordinary indexes of the table.
+    /// The same, but only of rows that a filter on one of the table's columns may match, as far as signatures of the index tell, if it includes that
+    /// column, and ordinary indexes of the table, of which none told that they are few.
     #[must_use]
-    pub fn only(mut self, heap: &'p Relation, filter: &Filter, column: i16) -> Self {
+    pub fn only(mut self, filter: &Filter, column: i16, tellers: Option<Tellers<'p>>) -> Self {
         // Signatures are of the first column included.
         let signed = self.pages.index().included_columns().first() == Some(&column);
         let needed = if signed {
@@ -84,10 +84,11 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             Needed::all()
         };
         self.search = self.search.only(needed);
-        self.tellers = Tellers::of(heap, filter, column);
-        if self.tellers.is_some() {
+        let tellers = tellers.filter(|tellers| tellers.cost().is_some());
+        if tellers.is_some() {
             self.search = self.search.tell_first();
         }
+        self.tellers = tellers;
         self
     }
 
@@ -109,39 +110,31 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
 
     /// Asks ordinary indexes which rows may match, where that pays. If these are few they are the answer; if not, only they are searched from here on.
     fn ask(&mut self, passed: usize) -> Result<Option<Vec<Tid>>, Error> {
-        let Some(tellers) = &self.tellers else {
+        let Some((tellers, each)) = self.tellers.as_ref().and_then(|all| Some((all, all.cost()?)))
+        else {
             return Ok(None);
         };
-        // Of an index that grew no row is counted before VACUUM does it; there is hardly a page without one.
-        let rows = self.search.rows().max(tellers.table().blocks().into()) as f64;
+        // Of an index that grew no row is counted before VACUUM does it.
+        let rows = tellers.rows().max(self.search.rows() as f64);
         let k = (self.k - passed) as f64;
         let reckoning = Reckoning { rows, k };
         let looked_at = self.search.stats.candidates;
-        let mut told = None;
-        if looked_at == 0 {
-            // It costs a B-tree little to tell that it knows more than this.
-            told = tellers.by_field(reckoning.few().min(work_mem() / BYTES_TOLD));
-        }
-        if told.is_none() {
-            let (matching, one_in) = if looked_at == 0 {
-                self.search.sample()?;
-                let Some(sample) = self.search.sampled() else {
-                    return Ok(None);
-                };
-                (sample.matching * rows, sample.may_match / sample.matching)
-            } else {
-                let passing = (passed + 1) as f64 / (looked_at + 2) as f64;
-                let admitted = self.search.sampled().map_or(1.0, |sample| sample.may_match);
-                (admitted * passing * rows, 1.0 / passing)
-            };
-            let each = tellers.cost();
-            let by_codes = reckoning.by_codes(matching, one_in);
-            if reckoning.told(matching, each) > by_codes {
+        let (matching, one_in) = if looked_at == 0 {
+            self.search.sample()?;
+            let Some(sample) = self.search.sampled() else {
                 return Ok(None);
-            }
-            let room = work_mem() / BYTES_TOLD;
-            told = tellers.matching(room.min((by_codes / each) as usize));
+            };
+            (sample.matching * rows, sample.may_match / sample.matching)
+        } else {
+            let passing = (passed + 1) as f64 / (looked_at + 2) as f64;
+            let admitted = self.search.sampled().map_or(1.0, |sample| sample.may_match);
+            (admitted * passing * rows, 1.0 / passing)
+        };
+        let by_codes = reckoning.by_codes(matching, one_in);
+        if reckoning.told(matching, each) > by_codes {
+            return Ok(None);
         }
+        let told = tellers.matching((by_codes / each) as usize);
         self.tellers = None;
         let Some((index, mut rows)) = told else {
             return Ok(None);

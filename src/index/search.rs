@@ -44,6 +44,18 @@ pub struct SearchStats {
     pub lists: u64,
 }
 
+impl SearchStats {
+    /// Adds what another search cost; the lists are those of the last.
+    pub fn add(&mut self, other: Self) {
+        self.pages += other.pages;
+        self.codes += other.codes;
+        self.excluded += other.excluded;
+        self.candidates += other.candidates;
+        self.passes += other.passes;
+        self.lists = other.lists;
+    }
+}
+
 /// How thoroughly a search looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {

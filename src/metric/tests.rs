@@ -75,6 +75,7 @@ fn ordinary_vectors_miss_the_bar_by_little() {
             let key = scorer.exact(&wave(from));
             let by_little = scorer.bar((key - 5e-5) as f32);
             assert!(scorer.misses(&by_little, &wave(from)), "{metric:?} {from}");
+            assert!((scorer.least(&wave(from)) - key).abs() < 5e-5, "{metric:?} {from}");
             let equal = scorer.bar(key as f32);
             assert!(!scorer.misses(&equal, &wave(from)), "{metric:?} {from}");
         }
@@ -125,6 +126,8 @@ proptest! {
                 let table = crate::kernel::choose(Some(simd));
                 let scorer = Scorer::with(table, metric, query.clone().into());
                 let key = scorer.exact(&vector);
+                let least = scorer.least(&vector);
+                prop_assert!(least <= key || key.is_nan(), "{metric:?} {simd}: {least:e} above {key:e}");
                 for worst in [key as f32, (key * 0.9) as f32, (key * 1.1) as f32, -0.5, 0.5] {
                     let misses = scorer.misses(&scorer.bar(worst), &vector);
                     let later = (key as f32 + 0.0).total_cmp(&(worst + 0.0)).is_gt();

@@ -240,13 +240,15 @@ fn each(
         }
     };
     // One row of a page costs about as much to read by its place as all of them one after the other.
-    let most = table.blocks() as usize;
-    let matching =
-        condition.and_then(|asked| Tellers::of(table, &asked.filter, METADATA)?.matching(most));
+    let pages = table.blocks();
+    let matching = condition.and_then(|asked| {
+        let tellers = Tellers::of(table, pages, &asked.filter, METADATA)?;
+        tellers.matching(pages as usize)
+    });
     match matching {
         Some((_, mut places)) => {
             places.sort_unstable();
-            Fetcher::new(table, snapshot).fetch(&places, |_, tid, row| look_at(tid, row))
+            Fetcher::new(table, pages, snapshot).fetch(&places, |_, tid, row| look_at(tid, row))
         }
         None => heap::scan(table, snapshot, look_at),
     }

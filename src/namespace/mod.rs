@@ -8,6 +8,7 @@
 pub mod by_filter;
 mod cache;
 pub mod catalog;
+mod find;
 mod partition;
 pub mod read;
 pub mod record;
@@ -33,6 +34,7 @@ pub fn init() {
     transaction::on_relation_change(|relation| {
         cache::forget(relation);
         storage::forget(relation);
+        am::teller::forget(relation);
     });
 }
 

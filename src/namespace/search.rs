@@ -1,7 +1,6 @@
 //! The k best records of one namespace, or of several together, for a query vector.
 //!
-//! Rows come from the vector index, those first that may be nearest ([`by_index`]), or all of them from the leaf ([`by_scan`]) where
-//! it is small or recall is to be 1. Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding
+//! Which rows are looked at [`super::find`] decides. Every row's vector is compared in f32 SIMD; only where the result, less the most its rounding
 //! can hide, could still be among the best k, the filter is evaluated and the key computed exactly.
 //!
 //! Of several namespaces each is looked at under the bar that those before it have set.
@@ -10,19 +9,15 @@
 use super::catalog::Index;
 use super::record::{Match, Query, Rank, Record};
 use super::{Leaf, Reached, reach, sql};
-use crate::am::search::{IndexSearch, Next};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::topk::TopK;
 use crate::metric::Bar;
 use crate::pg::access::Privilege;
-use crate::pg::heap::fetch::Fetcher;
-use crate::pg::heap::{self, Snapshot, Tid};
-use crate::pg::leaf::{METADATA, RecordReader};
-use crate::pg::relation::{LockMode, Relation};
+use crate::pg::heap::{self, Tid};
+use crate::pg::leaf::RecordReader;
+use crate::pg::relation::LockMode;
 use crate::record::jsonb;
-use crate::storage::PgPages;
-use crate::{am, guc};
 use std::cmp::Ordering;
 
 /// A row that may be among the best: ordered by rank, then id, then the place of its namespace among those asked.
@@ -118,68 +113,19 @@ fn look_into(
     if briefly {
         leaf.relation = leaf.relation.unlock_on_drop(lock);
     }
-    let snapshot = Snapshot::active();
     let reader = RecordReader::new(&leaf.relation);
     let mut rows = Rows {
         best,
         reader: &reader,
         place,
     };
-    match vector_index(&leaf, index) {
-        Some(vectors) if briefly => {
-            by_index(&leaf, &vectors.unlock_on_drop(lock), snapshot, &mut rows)?;
-        }
-        Some(vectors) => by_index(&leaf, &vectors, snapshot, &mut rows)?,
-        None => by_scan(&leaf, snapshot, &mut rows)?,
-    }
+    rows.find(&leaf, index, briefly)?;
     rows.read_records(&leaf)
 }
 
-/// The leaf's vector index, if a search by it pays.
-fn vector_index(leaf: &Leaf, index: &Index) -> Option<Relation> {
-    let oid = leaf.vector_index?;
-    if !am::search::pays(&leaf.relation, index.dimension, guc::recall()) {
-        return None;
-    }
-    Relation::try_open_any(oid, LockMode::AccessShare)
-}
-
-/// Looks at every row.
-fn by_scan(leaf: &Leaf, snapshot: Snapshot<'_>, rows: &mut Rows<'_, '_>) -> Result<(), Error> {
-    heap::scan(&leaf.relation, snapshot, |tid, row| rows.offer(tid, row))
-}
-
-/// Looks at the rows that may be among the best by their codes.
-fn by_index(
-    leaf: &Leaf,
-    vectors: &Relation,
-    snapshot: Snapshot<'_>,
-    rows: &mut Rows<'_, '_>,
-) -> Result<(), Error> {
-    let pages = PgPages::new(vectors);
-    let query = rows.best.query;
-    let recall = guc::recall();
-    let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, recall)?;
-    if let Some(filter) = query.filter {
-        search = search.only(&leaf.relation, filter, METADATA);
-    }
-    let mut fetcher = Fetcher::new(&leaf.relation, snapshot);
-    loop {
-        let best = &*rows.best;
-        match search.next(best.bar(), best.rows.len())? {
-            Next::Wave([]) => return Ok(()),
-            Next::Wave(wave) => fetcher.fetch(wave, |_, tid, row| rows.offer(tid, row))?,
-            Next::All(matching) => {
-                rows.forget();
-                return fetcher.fetch(&matching, |_, tid, row| rows.offer(tid, row));
-            }
-        }
-    }
-}
-
 /// The best rows so far.
-struct Best<'q> {
-    query: &'q Query<'q>,
+pub(super) struct Best<'q> {
+    pub(super) query: &'q Query<'q>,
     rows: TopK<Candidate>,
     /// What a vector must beat, once there are k rows.
     bar: Option<Bar>,
@@ -196,8 +142,18 @@ impl<'q> Best<'q> {
         }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether a row whose key is not below this is not among them.
+    pub(super) fn excludes(&self, least: f64) -> bool {
+        self.bar.as_ref().is_some_and(|bar| bar.is_below(least))
+    }
+
     /// The k-th best key, once there are k rows.
-    fn bar(&self) -> Option<f64> {
+    pub(super) fn bar(&self) -> Option<f64> {
         let worst = self.rows.worst()?;
         (!worst.rank.is_nan()).then(|| f64::from(worst.rank.key()))
     }
@@ -230,15 +186,15 @@ impl<'q> Best<'q> {
 }
 
 /// The rows of one namespace, offered to the best of all.
-struct Rows<'b, 'q> {
-    best: &'b mut Best<'q>,
+pub(super) struct Rows<'b, 'q> {
+    pub(super) best: &'b mut Best<'q>,
     reader: &'b RecordReader,
     place: usize,
 }
 
 impl Rows<'_, '_> {
     /// Forgets the rows of this namespace: they will come again. What they displaced they will displace again.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let best = &mut self.best;
         let rows = std::mem::replace(&mut best.rows, TopK::new(best.query.k));
         best.bar = None;
@@ -249,7 +205,14 @@ impl Rows<'_, '_> {
         }
     }
 
-    fn offer(&mut self, tid: Tid, row: &[u8]) -> Result<(), Error> {
+    /// What the key of a row is not below; None if it has no vector.
+    pub(super) fn least(&mut self, row: &[u8]) -> Result<Option<f64>, Error> {
+        let (scorer, scratch) = (&self.best.query.scorer, &mut self.best.scratch);
+        self.reader
+            .with_values(row, scratch, |vector| scorer.least(vector))
+    }
+
+    pub(super) fn offer(&mut self, tid: Tid, row: &[u8]) -> Result<(), Error> {
         let (best, reader) = (&mut *self.best, self.reader);
         let (scorer, scratch) = (&best.query.scorer, &mut best.scratch);
         if let Some(bar) = &best.bar

@@ -6,7 +6,7 @@ use super::compat;
 use super::gin::Matching;
 use super::heap::{Snapshot, Tid};
 use super::operator::{FunctionId, NamedFunction};
-use super::relation::{LockMode, Relation};
+use super::relation::{LockMode, Oid, Relation};
 use super::{pg_list, planner_tree, varlena};
 use keys::ScanKeys;
 use pgrx::pg_sys::{self, NodeTag};
@@ -20,83 +20,78 @@ thread_local! {
     static STRING: NamedFunction = const { NamedFunction::of_jsonb_and_text(c"pc_string") };
 }
 
+/// A column of such an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldColumn {
+    /// The field's name.
+    field: Box<[u8]>,
+    is_number: bool,
+}
+
 /// What the rows are to have in a field.
 #[derive(Clone, Debug)]
 pub struct FieldKeys<'f> {
     /// Its name.
     pub field: &'f [u8],
-    pub keys: Keys,
+    pub keys: Keys<'f>,
 }
 
 /// What `pc_number` or `pc_string` of the field is to be; or NaN or an empty string, which stand for lists.
 #[derive(Clone, Debug)]
-pub enum Keys {
+pub enum Keys<'f> {
     /// Between two numbers, both included.
     Between(Option<f64>, Option<f64>),
     /// One of these strings.
-    OneOf(Vec<Box<[u8]>>),
+    OneOf(Vec<&'f [u8]>),
 }
 
-/// An index, and what is asked of its first columns.
-pub struct FieldIndex {
-    index: Relation,
-    keys: Vec<Keys>,
-}
-
-/// The B-tree indexes of a table, on all rows, whose first columns are fields of a column for which there are keys: first those with the most of them.
-pub fn indexes_on(table: &Relation, column: i16, asked: &[FieldKeys<'_>]) -> Vec<FieldIndex> {
+/// The first columns of a B-tree index on all rows, valid or not, as far as they are fields of that column of the table; none if it is another index.
+pub fn field_columns(index: &Relation, column: i16) -> Vec<FieldColumn> {
     let functions = [&NUMBER, &STRING].map(|function| function.with(NamedFunction::get));
     let [Some(number), Some(string)] = functions else {
         return Vec::new();
     };
-    let mut found = Vec::new();
-    for oid in table.index_list() {
-        let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
-            continue;
+    let mut columns = Vec::new();
+    while index.is_of_all_rows(pg_sys::BTREE_AM_OID) && index.is_expression(columns.len()) {
+        let place = columns.len();
+        // SAFETY: a list of nodes in the index's own entry of the relation cache, which stays as it is while nothing else is called. All columns
+        // so far are expressions, in their order.
+        let expression = unsafe { pg_list::member(index.expressions(), place) };
+        let Some((function, field)) =
+            expression.and_then(|expression| field_of(expression, column))
+        else {
+            break;
         };
-        if !index.is_of_all_rows(pg_sys::BTREE_AM_OID) {
-            continue;
-        }
-        let keys = keys_of(&index, (number, string), column, asked);
-        if !keys.is_empty() {
-            found.push(FieldIndex { index, keys });
-        }
+        let is_number = match (function, index.family_of(place).to_u32()) {
+            (function, FLOAT_FAMILY) if function == number => true,
+            (function, TEXT_FAMILY) if function == string => false,
+            _ => break,
+        };
+        columns.push(FieldColumn {
+            field: field.into(),
+            is_number,
+        });
     }
-    found.sort_by_key(|index| std::cmp::Reverse(index.keys.len()));
-    found
+    columns
 }
 
 /// The keys for the first columns of an index; behind a range a further column would tell little.
-fn keys_of(
-    index: &Relation,
-    (number, string): (FunctionId, FunctionId),
-    column: i16,
-    asked: &[FieldKeys<'_>],
-) -> Vec<Keys> {
-    let mut keys = Vec::new();
-    while index.is_expression(keys.len()) {
-        // SAFETY: the expressions of the index's entry are not freed while nothing else is called; all columns so far are expressions, in their order.
-        let expression = unsafe { pg_list::member(index.expressions(), keys.len()) };
-        let family = index.family_of(keys.len()).to_u32();
-        let next = expression.and_then(|expression| {
-            let (function, field) = field_of(expression, column)?;
-            asked.iter().find_map(|asked| {
-                let fits = match asked.keys {
-                    Keys::Between(..) => function == number && family == FLOAT_FAMILY,
-                    Keys::OneOf(_) => function == string && family == TEXT_FAMILY,
-                };
-                (fits && asked.field == field).then_some(&asked.keys)
-            })
-        });
-        let Some(next) = next else {
+pub fn keys_for<'k>(columns: &[FieldColumn], asked: &'k [FieldKeys<'k>]) -> Vec<&'k Keys<'k>> {
+    let mut found = Vec::new();
+    for column in columns {
+        let fits = |asked: &&FieldKeys<'_>| {
+            *asked.field == *column.field
+                && matches!(asked.keys, Keys::Between(..)) == column.is_number
+        };
+        let Some(asked) = asked.iter().find(fits) else {
             break;
         };
-        keys.push(next.clone());
-        if keys::is_range(next) {
+        found.push(&asked.keys);
+        if keys::is_range(&asked.keys) {
             break;
         }
     }
-    keys
+    found
 }
 
 /// The function of a column and a constant name that an expression calls, and the name.
@@ -117,14 +112,19 @@ fn field_of<'e>(expression: *mut pg_sys::Expr, column: i16) -> Option<(FunctionI
     }
 }
 
-/// The places of the rows of a table that hold the keys of an index, and of those with a list in place of one, in no order: they are to be looked at
-/// again. None if they are more than `most`.
-pub fn matching(table: &Relation, index: &FieldIndex, most: usize) -> Option<Matching> {
+/// The places of the rows of a table that hold keys for the first columns of an index, and of those with a list in place of one, in no order: they are
+/// to be looked at again. None if they are more than `most`, or queries may not go by the index.
+pub fn matching(table: &Relation, index: Oid, keys: &[&Keys<'_>], most: usize) -> Option<Matching> {
+    let lock = LockMode::AccessShare;
+    let index = Relation::try_open_any(index, lock)?.unlock_on_drop(lock);
+    if !index.is_usable() {
+        return None;
+    }
     let mut found = Vec::new();
-    let mut keys = ScanKeys::of(&index.index, &index.keys);
     let mut all = true;
-    keys.each(|keys| all = all && collect(table, &index.index, keys, most, &mut found));
-    all.then(|| (index.index.name(), found))
+    ScanKeys::of(&index, keys)
+        .each(|keys| all = all && collect(table, &index, keys, most, &mut found));
+    all.then(|| (index.name(), found))
 }
 
 /// Places asked for under one guard.

@@ -13,21 +13,19 @@ const FAMILIES: [u32; 2] = [4036, 4037];
 /// Which index was asked, and the places of the rows.
 pub type Matching = (String, Vec<Tid>);
 
-/// The rows for which a predicate on its column may be true, if a GIN index can tell them and they are no more than `most`.
-pub fn matching(index: &Relation, predicate: &str, most: usize) -> Option<Matching> {
-    let rows = rows_matching(index, predicate, most)?;
+/// The rows for which a predicate on the column of an index may be true, if it can tell them, queries may go by it, and they are no more than `most`.
+pub fn matching(index: Oid, predicate: &str, most: usize) -> Option<Matching> {
+    let lock = LockMode::AccessShare;
+    let index = Relation::try_open_any(index, lock)?.unlock_on_drop(lock);
+    if !index.is_usable() {
+        return None;
+    }
+    let rows = rows_matching(&index, predicate, most)?;
     Some((index.name(), rows))
 }
 
-/// A GIN index on that column of a table, of all rows, that queries may use.
-pub fn index_on(table: &Relation, column: i16) -> Option<Relation> {
-    table.index_list().into_iter().find_map(|oid| {
-        let index = Relation::try_open_any(oid, LockMode::AccessShare)?;
-        is_gin_on(&index, column).then_some(index)
-    })
-}
-
-fn is_gin_on(index: &Relation, column: i16) -> bool {
+/// Is it a GIN index on that column of its table, on all rows, valid or not?
+pub fn is_gin_on(index: &Relation, column: i16) -> bool {
     index.is_of_all_rows(pg_sys::GIN_AM_OID)
         && index.key_column() == column
         && FAMILIES.map(Oid::from).contains(&index.key_family())

@@ -55,19 +55,22 @@ impl Relation {
         row.indisvalid && row.indisready && row.indislive
     }
 
-    /// Must snapshots older than the index not use it, for it knows only the newest of some HOT chains?
-    pub fn checks_xmin(&self) -> bool {
-        self.index_row().indcheckxmin
-    }
-
-    /// Is it one of that access method that queries may go by, and on all rows?
+    /// Is it of that access method, and on all rows?
     pub fn is_of_all_rows(&self, access_method: Oid) -> bool {
         // SAFETY: open while self lives.
         let class = unsafe { &*(*self.raw()).rd_rel };
-        class.relam == access_method
-            && self.is_valid_index()
-            && !self.checks_xmin()
-            && !self.is_partial_index()
+        class.relam == access_method && !self.is_partial_index()
+    }
+
+    /// May this transaction's queries go by it? Snapshots older than an index that knows only the newest of some HOT chains must not
+    /// (get_relation_info in plancat.c).
+    pub fn is_usable(&self) -> bool {
+        // SAFETY: open while self lives; rd_indextuple is set for an index. TransactionXmin is the backend's own.
+        let is_known_to_all = || unsafe {
+            let made = pg_sys::htup::HeapTupleHeaderGetXmin((*(*self.raw()).rd_indextuple).t_data);
+            pg_sys::TransactionIdPrecedes(made, pg_sys::TransactionXmin)
+        };
+        self.is_valid_index() && (!self.index_row().indcheckxmin || is_known_to_all())
     }
 
     /// Is it on some of the rows only?

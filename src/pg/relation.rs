@@ -151,6 +151,12 @@ impl Relation {
         }
     }
 
+    /// Rows, as VACUUM or ANALYZE last counted them; less than none if neither did.
+    pub fn rows_counted(&self) -> f64 {
+        // SAFETY: open while self lives.
+        unsafe { f64::from((*(*self.raw).rd_rel).reltuples) }
+    }
+
     /// Bytes on disk with indexes and TOAST table (pg_total_relation_size).
     pub fn total_bytes(&self) -> u64 {
         // SAFETY: the function takes a regclass and answers a bigint for an existing relation.

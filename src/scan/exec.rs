@@ -11,26 +11,23 @@
 //! pass: rows may come late, but none is lost and none comes twice.
 #![forbid(unsafe_code)]
 
-use super::key::{Entry, SortKey, key_of_distance};
+use super::key::{Entry, SortKey};
 use super::private::{FILTERS, LIMIT, Limit, OFFSET, QUERY, TopKPlan};
-use crate::am;
-use crate::am::search::{IndexSearch, Next};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::guc;
 use crate::index::search::SearchStats;
 use crate::index::topk::TopK;
-use crate::metric::Distance;
 use crate::pg::custom_scan::CustomScan;
 use crate::pg::executor::Executor;
 use crate::pg::explain::Explain;
 use crate::pg::heap::Tid;
 use crate::pg::memory::work_mem;
-use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::table_scan::{CurrentRow, IndexFetch};
-use crate::storage::PgPages;
+use crate::pg::relation::{self, Oid};
+use crate::pg::table_scan::CurrentRow;
 use core::ffi::CStr;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 /// Rows that a scan of the table keeps beyond those the query wants, which costs nothing: a few may be skipped above (locked rows, joins).
 pub const FIRST_EXTRA: usize = 8;
@@ -48,31 +45,31 @@ pub fn largest_batch(work_mem: usize) -> usize {
 
 /// The state of one execution of the node.
 pub struct TopKScan {
-    plan: TopKPlan,
+    pub(super) plan: TopKPlan,
     /// The query vector (or that it is NULL), once a row has needed it.
     query: Option<Option<Vec<f32>>>,
     /// What the signatures of the index are asked for (or that it is nothing), once a search by it has needed it.
-    filter: Option<Option<Filter>>,
+    pub(super) filter: Option<Option<Rc<Filter>>>,
     /// Rows kept and not yet handed out, the nearest last.
     batch: Vec<Entry>,
     /// Rows wanted of the last batch; 0 before the first.
-    batch_size: usize,
+    pub(super) batch_size: usize,
     /// The last row handed out that was found by a scan of the table. Rows that the index did not find may lie before the last of those it did.
     last: Option<Entry>,
     /// The ordinary index that told the last search which rows may match, and how many it told.
-    filter_index: Option<(String, usize)>,
+    pub(super) filter_index: Option<(String, usize)>,
     /// The batch came by the index.
     batch_by_index: bool,
     /// Rows handed out that did.
-    by_index: HashSet<Tid>,
+    pub(super) by_index: HashSet<Tid>,
     /// No rows lie behind the batch.
-    complete: bool,
+    pub(super) complete: bool,
     scanned: u64,
     passes: u64,
     /// Those of them by the index.
     searches: u64,
     /// Of searches by the index, all together.
-    found: SearchStats,
+    pub(super) found: SearchStats,
 }
 
 impl CustomScan for TopKScan {
@@ -177,7 +174,7 @@ impl TopKScan {
         self.batch_size = self.next_batch_size(executor)?;
         self.passes += 1;
         let by_index = if first || full {
-            self.search_index(executor)?
+            self.search_indexes(executor)?
         } else {
             None
         };
@@ -216,86 +213,8 @@ impl TopKScan {
         Ok(kept.into_sorted_vec())
     }
 
-    /// The next rows, by the vector index. None if there is none, or it does not pay, or it cannot tell, or knows no more: then all rows
-    /// are looked at.
-    fn search_index(&mut self, executor: &mut Executor<'_>) -> Result<Option<Vec<Entry>>, Error> {
-        let Some(oid) = self.plan.index.map(Oid::from) else {
-            return Ok(None);
-        };
-        let Some(query) = self.query_of(|index| executor.vector(index))?.clone() else {
-            return Ok(None);
-        };
-        let recall = guc::recall();
-        let zeros = query.iter().all(|element| *element == 0.0);
-        let (table, distance) = (executor.table(), self.plan.distance);
-        if (zeros && distance == Distance::Cosine) || !am::search::pays(&table, query.len(), recall)
-        {
-            return Ok(None); // without a direction nothing is nearer than anything else
-        }
-        let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
-            return Ok(None);
-        };
-        let pages = PgPages::new(&index);
-        // Those handed out before are among them.
-        let wanted = self.by_index.len().saturating_add(self.batch_size);
-        let mut search = IndexSearch::new(&pages, &query, wanted, recall)?;
-        if let Some(asked) = self.plan.signatures
-            && let Some(filter) = self.filter_of(executor)?
-        {
-            search = search.only(&table, filter, asked.column);
-        }
-        let mut kept: TopK<Entry> = TopK::growing(wanted);
-        let mut rows = executor.index_fetch(self.plan.column)?;
-        loop {
-            let bar = kept.worst().and_then(|worst| worst.key.distance());
-            let bar = bar.map(|bar| key_of_distance(distance, bar));
-            match search.next(bar, kept.len())? {
-                Next::Wave([]) => break,
-                Next::Wave(wave) => self.look_at(&mut rows, wave, &mut kept)?,
-                Next::All(matching) => {
-                    kept = TopK::growing(wanted);
-                    self.look_at(&mut rows, &matching, &mut kept)?;
-                    break;
-                }
-            }
-        }
-        drop(rows);
-        self.filter_index = search.told_by();
-        let stats = search.stats();
-        self.found.pages += stats.pages;
-        self.found.codes += stats.codes;
-        self.found.excluded += stats.excluded;
-        self.found.candidates += stats.candidates;
-        self.found.passes += stats.passes;
-        self.found.lists = stats.lists;
-        let mut rows = kept.into_sorted_vec();
-        rows.retain(|entry| !self.by_index.contains(&entry.row));
-        Ok((!rows.is_empty()).then_some(rows))
-    }
-
-    /// Those of the rows at these places that the quals let through, nearest first.
-    fn look_at(
-        &mut self,
-        rows: &mut IndexFetch<'_>,
-        places: &[Tid],
-        kept: &mut TopK<Entry>,
-    ) -> Result<(), Error> {
-        rows.prefetch(places);
-        for &place in places {
-            if rows.go_to(place) {
-                let row = rows.current();
-                let key = self.key(row)?;
-                kept.push(Entry {
-                    key,
-                    row: row.row(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// The query vector. Not before it is needed: a sort would not have evaluated it either.
-    fn query_of(
+    pub(super) fn query_of(
         &mut self,
         evaluate: impl FnOnce(usize) -> Result<Option<Vec<f32>>, Error>,
     ) -> Result<&Option<Vec<f32>>, Error> {
@@ -303,23 +222,6 @@ impl TopKScan {
             Some(query) => query,
             unknown => unknown.insert(evaluate(QUERY)?),
         })
-    }
-
-    /// What the signatures of the index are asked for. What is no filter is left to the qual, which tells so of the first row it is asked about.
-    fn filter_of(&mut self, executor: &mut Executor<'_>) -> Result<&Option<Filter>, Error> {
-        if self.filter.is_none() {
-            let filters = self.plan.signatures.map_or(0, |asked| asked.filters);
-            let mut all = Some(Filter::default());
-            for number in 0..filters {
-                let filter = executor.jsonb(FILTERS + number, |bytes| Filter::parse(bytes).ok())?;
-                all = match (all, filter.flatten()) {
-                    (Some(all), Some(filter)) => Some(all.and(filter)),
-                    _ => None,
-                };
-            }
-            self.filter = Some(all);
-        }
-        Ok(self.filter.get_or_insert_default())
     }
 
     fn next_batch_size(&self, executor: &mut Executor<'_>) -> Result<usize, Error> {
@@ -331,7 +233,7 @@ impl TopKScan {
         Ok(wanted.min(largest_batch(work_mem())))
     }
 
-    fn key(&mut self, row: &mut CurrentRow<'_>) -> Result<SortKey, Error> {
+    pub(super) fn key(&mut self, row: &mut CurrentRow<'_>) -> Result<SortKey, Error> {
         let (column_first, distance) = (self.plan.column_first, self.plan.distance);
         let query = self.query_of(|index| row.value(index))?;
         let (Some(query), Some(vector)) = (query, row.vector()?) else {

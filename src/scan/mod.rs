@@ -10,6 +10,7 @@
 //! more, and the rows are the same as a sort would give.
 #![forbid(unsafe_code)]
 
+mod by_index;
 mod cost;
 mod exec;
 mod key;

@@ -15,13 +15,13 @@ pub(super) struct ScanKeys {
 }
 
 /// Does it take more than a comparison for equality?
-pub(super) fn is_range(keys: &Keys) -> bool {
+pub(super) fn is_range(keys: &Keys<'_>) -> bool {
     matches!(keys, Keys::Between(from, to) if from != to)
 }
 
 impl ScanKeys {
     /// For the first columns of an index; only the last may be a range.
-    pub(super) fn of(index: &Relation, keys: &[Keys]) -> Self {
+    pub(super) fn of(index: &Relation, keys: &[&Keys<'_>]) -> Self {
         let mut built = Self {
             first: Vec::with_capacity(keys.len() + 1),
             lists: None,
@@ -33,7 +33,7 @@ impl ScanKeys {
         built
     }
 
-    fn add(&mut self, index: &Relation, place: usize, keys: &Keys) {
+    fn add(&mut self, index: &Relation, place: usize, keys: &Keys<'_>) {
         let key = |flags, strategy, function, argument| {
             key_of(index, place, flags, strategy, function, argument)
         };
@@ -124,13 +124,13 @@ fn key_of(
 }
 
 /// Of these and the empty string, which stands for lists.
-fn array_of_texts(strings: &[Box<[u8]>]) -> *mut pg_sys::ArrayType {
+fn array_of_texts(strings: &[&[u8]]) -> *mut pg_sys::ArrayType {
     let text = |string: &[u8]| {
         let mut text = NewVarlena::zeroed(HEADER + string.len());
         text.bytes_mut()[HEADER..].copy_from_slice(string);
         text.into_datum()
     };
-    let strings = strings.iter().map(|string| &**string);
+    let strings = strings.iter().copied();
     let mut texts: Vec<Datum> = strings.chain([&[][..]]).map(text).collect();
     // SAFETY: values of type text, which the array takes copies of.
     unsafe {

@@ -120,9 +120,8 @@ impl Drop for Batch {
 }
 
 impl<'r> Fetcher<'r> {
-    /// Of rows that `snapshot` sees.
-    pub fn new(relation: &'r Relation, snapshot: Snapshot<'r>) -> Fetcher<'r> {
-        let blocks = relation.blocks();
+    /// Of rows that `snapshot` sees, of a table of so many blocks.
+    pub fn new(relation: &'r Relation, blocks: u32, snapshot: Snapshot<'r>) -> Fetcher<'r> {
         Fetcher {
             relation,
             snapshot,
