@@ -37,21 +37,21 @@ struct Wanted<'a> {
 }
 
 /// The same, checked.
-struct Checked {
+struct Checked<'a> {
     k: usize,
     filter: Option<Filter>,
-    filter_text: Option<String>,
+    filter_jsonb: Option<&'a [u8]>,
     parts: Parts,
 }
 
-impl Wanted<'_> {
-    fn check(&self) -> Result<Checked, Error> {
+impl<'a> Wanted<'a> {
+    fn check(&self) -> Result<Checked<'a>, Error> {
         let k = rules::check_top_k(required(self.top_k, "top_k")?.into())?;
         let filter = self.filter.map(|filter| Filter::parse(filter.payload()));
         Ok(Checked {
             k,
             filter: filter.transpose()?,
-            filter_text: self.filter.map(JsonbArg::to_text),
+            filter_jsonb: self.filter.map(JsonbArg::payload),
             parts: Parts {
                 values: self.include_values.unwrap_or(false),
                 metadata: self.include_metadata.unwrap_or(false),
@@ -60,14 +60,14 @@ impl Wanted<'_> {
     }
 }
 
-impl Checked {
+impl Checked<'_> {
     fn query(&self, index: &Index, vector: &[f32]) -> Result<Query<'_>, Error> {
         write::check_vector(index, vector)?;
         Ok(Query {
             scorer: Scorer::new(index.metric, vector),
             k: self.k,
             filter: self.filter.as_ref(),
-            filter_text: self.filter_text.as_deref(),
+            filter_jsonb: self.filter_jsonb,
             parts: self.parts,
         })
     }

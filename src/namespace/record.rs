@@ -50,8 +50,8 @@ pub struct Query<'a> {
     pub scorer: Scorer,
     pub k: usize,
     pub filter: Option<&'a Filter>,
-    /// The same as JSON, for SQL.
-    pub filter_text: Option<&'a str>,
+    /// The same as the bytes of a `jsonb` behind its header, for SQL.
+    pub filter_jsonb: Option<&'a [u8]>,
     /// What to read of the records found.
     pub parts: Parts,
 }

@@ -271,7 +271,7 @@ pub fn top_k(
 ) -> Result<Vec<(f64, Record)>, Error> {
     let schema = extension::schema()?;
     let operator = index.metric.operator();
-    let filter = match query.filter_text {
+    let filter = match query.filter_jsonb {
         Some(_) => format!("AND {schema}.pc_matches(metadata, $4)"),
         None => String::new(),
     };
@@ -283,8 +283,8 @@ pub fn top_k(
     let limit = (query.k + SLACK) as i64;
     let vector = VectorOut::from_slice(query.scorer.query());
     let mut arguments: Vec<DatumWithOid<'_>> = vec![namespace.into(), vector.into(), limit.into()];
-    if let Some(filter) = query.filter_text {
-        arguments.push(JsonbOut::from_text(filter).into());
+    if let Some(filter) = query.filter_jsonb {
+        arguments.push(JsonbOut::from_payload(filter).into());
     }
     let records = query_records(&statement, &arguments)?;
     let mut ranked: Vec<(Rank, f64, Record)> = records
