@@ -55,6 +55,8 @@ def test_a_table_says_which_filters_its_index_serves():
     assert [b_tree.serves(one) for one in (equal, listed, ranged)] == [True, False, True]
     assert [gin.serves(one) for one in (equal, listed, ranged)] == [True, True, False]
     assert b_tree.condition(equal) == "class = 'half'" and gin.condition(equal) == 'metadata @> \'{"class": "half"}\''
+    namespace = filters.FilteredNamespace(4, "cosine", by="B-tree")
+    assert [namespace.serves(one) for one in (equal, listed, ranged)] == [True, False, True]
     assert plain.condition(listed) == '(metadata @> \'{"tags": ["half-0"]}\' OR metadata @> \'{"tags": ["half-1"]}\')'
 
 

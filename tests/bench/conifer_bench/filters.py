@@ -188,17 +188,45 @@ def _contains(part: dict) -> str:
     return f"metadata @> '{json.dumps(part)}'"
 
 
-class FilteredNamespace(Conifer):
-    """One namespace; `by`: no index but its own, or ordinary ones on the metadata, "B-tree" (on that field's number) or "GIN"."""
+#: Columns of made metadata and of the data's own, and what B-tree indexes there are on them.
+MADE = (
+    {"class": "text", "near": "text", "number": "int", "shape": "text", "size": "text"},
+    ["class", "near", "number", "shape, size"],
+)
+OWN_COLUMNS = (
+    {"section": "text", "architecture": "text", "maintainer_domain": "text", "installed_size": "int"},
+    ["section, architecture", "maintainer_domain", "installed_size"],
+)
 
-    def __init__(self, dimension, metric, table="item", *, by=None, number="number"):
+
+def _indexes(by: str | None, columns, expression) -> list[str]:
+    """An arrangement's ordinary indexes; `expression` makes one of a column's name and type."""
+    types, b_trees = columns
+    keys = [[expression(name, types[name]) for name in b_tree.split(", ")] for b_tree in b_trees]
+    return {
+        None: [],
+        "B-tree": [f"btree ({', '.join(key)})" for key in keys],
+        "GIN": ["gin (metadata jsonb_path_ops)"],
+    }[by]
+
+
+def _field(name: str, kind: str) -> str:
+    """A field as Conifer's B-tree indexes have it."""
+    return f"pc_number(metadata, '{name}')" if kind == "int" else f"pc_string(metadata, '{name}') COLLATE \"C\""
+
+
+def _serves(by: str | None, filter: Filter) -> bool:
+    """Whether the index can be used; else the arrangement is no more than the one without."""
+    return not (by == "B-tree" and filter.columns is None or by == "GIN" and filter.is_range)
+
+
+class FilteredNamespace(Conifer):
+    """One namespace; `by`: no index but its own, or ordinary ones on the metadata, "B-tree" or "GIN"."""
+
+    def __init__(self, dimension, metric, table="item", *, by=None, columns=MADE):
         super().__init__(dimension, metric, table)
         self._by = by
-        self._indexes = {
-            None: [],
-            "B-tree": [f"btree (pc_number(metadata, '{number}'))"],
-            "GIN": ["gin (metadata jsonb_path_ops)"],
-        }[by]
+        self._indexes = _indexes(by, columns, _field)
         if by:
             self.name = f"{self.name}, {by}"
 
@@ -212,31 +240,17 @@ class FilteredNamespace(Conifer):
 
     def serves(self, filter: Filter) -> bool:
         """Whether its index can be used; else it is no more than the namespace without one."""
-        return self._by is None or (self._by == "B-tree") == filter.is_range
+        return _serves(self._by, filter)
 
 
 class FilteredTable(Pgvector):
     """One table whose metadata is there as jsonb and as typed columns; `by`: None, "B-tree" or "GIN"."""
 
-    #: Columns of made metadata and of the data's own, and their B-tree indexes.
-    MADE = (
-        {"class": "text", "near": "text", "number": "int", "shape": "text", "size": "text"},
-        ["class", "near", "number", "shape, size"],
-    )
-    OWN = (
-        {"section": "text", "architecture": "text", "maintainer_domain": "text", "installed_size": "int"},
-        ["section, architecture", "maintainer_domain", "installed_size"],
-    )
-
     def __init__(self, dimension, metric, table, *, hnsw=False, by=None, iterative=None, settings=None, columns=MADE):
         super().__init__(dimension, metric, table, hnsw=hnsw, iterative=iterative)
         self.by, self._settings = by, settings or [{}]
-        self.columns, b_trees = columns
-        self._indexes = {
-            None: [],
-            "B-tree": [f"btree ({columns})" for columns in b_trees],
-            "GIN": ["gin (metadata jsonb_path_ops)"],
-        }[by]
+        self.columns, _ = columns
+        self._indexes = _indexes(by, columns, lambda name, kind: name)
         if by:
             self.name = f"one table, {by}, then exact"
 
@@ -262,4 +276,4 @@ class FilteredTable(Pgvector):
 
     def serves(self, filter: Filter) -> bool:
         """Whether its index can be used; else it is no more than the table without one."""
-        return not (self.by == "B-tree" and filter.columns is None or self.by == "GIN" and filter.is_range)
+        return _serves(self.by, filter)

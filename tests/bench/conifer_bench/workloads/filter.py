@@ -28,10 +28,10 @@ def run(context: Context) -> dict:
     dataset = context.dataset.head(n)
     metadata = filters.made_metadata(dataset, context.seed)
     made = dataclasses.replace(context, dataset=dataclasses.replace(dataset, metadata=metadata))
-    cells = _measured(made, _filters(made, n), _arrangements(made, n, FilteredTable.MADE, "number"))
+    cells = _measured(made, _filters(made, n), _arrangements(made, n, filters.MADE))
     if dataset.metadata and set(filters.OWN) <= dataset.metadata[0].keys():
         own = dataclasses.replace(context, dataset=dataset)
-        arrangements = _arrangements(own, n, FilteredTable.OWN, "installed_size")
+        arrangements = _arrangements(own, n, filters.OWN_COLUMNS)
         cells += _measured(own, filters.own(dataset.metadata), arrangements)
     context = made
     setup = {
@@ -74,7 +74,7 @@ def _filters(context: Context, n: int) -> list[Filter]:
     return found + [filters.both(value) for value in some]
 
 
-def _arrangements(context: Context, n: int, columns, number: str) -> list[Arrangement]:
+def _arrangements(context: Context, n: int, columns) -> list[Arrangement]:
     dimension, metric = context.dataset.dimension, context.dataset.metric
     iterative = [
         FilteredTable(
@@ -95,7 +95,7 @@ def _arrangements(context: Context, n: int, columns, number: str) -> list[Arrang
     return [
         FilteredNamespace(dimension, metric),
         FilteredNamespace(dimension, metric, "item_gin", by="GIN"),
-        FilteredNamespace(dimension, metric, "item_btree", by="B-tree", number=number),
+        FilteredNamespace(dimension, metric, "item_btree", by="B-tree", columns=columns),
         *iterative,
         FilteredTable(dimension, metric, "item_btree", by="B-tree", columns=columns),
         FilteredTable(dimension, metric, "item_gin", by="GIN", columns=columns),
