@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod ask;
 mod build;
 pub mod check;
 mod reckoning;

@@ -1,12 +1,11 @@
 //! Searching an index from the PostgreSQL side: rows' places in waves, best first, until the caller's bar is reached.
 #![forbid(unsafe_code)]
 
-use super::reckoning::Reckoning;
+use super::ask::{Asked, Phase};
+use super::heap_tid;
 use super::teller::Tellers;
-use super::{entry_tid, heap_tid};
 use crate::error::Error;
 use crate::filter::{Filter, Needed};
-use crate::index::members::Members;
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
 use crate::pg::heap::Tid;
@@ -32,15 +31,18 @@ pub fn pays(pages: u32, dimension: usize, recall: f64) -> bool {
 
 /// One query's search of an index.
 pub struct IndexSearch<'p, 'r> {
-    search: Search<'p, PgPages<'r>>,
+    pub(super) search: Search<'p, PgPages<'r>>,
     metric: Metric,
-    k: usize,
+    pub(super) k: usize,
     pages: &'p PgPages<'r>,
     /// Ordinary indexes of a table that may tell which rows match, until they were asked.
-    tellers: Option<Tellers<'p>>,
+    pub(super) tellers: Option<Tellers<'p>>,
+    pub(super) phase: Phase,
+    /// Of the rows whose signatures are admitted the share that passes, as far as a sample tells.
+    pub(super) passing: f64,
     /// The one that did, and how many it told.
-    told_by: Option<(String, usize)>,
-    wave: Vec<Tid>,
+    pub(super) told_by: Option<(String, usize)>,
+    pub(super) wave: Vec<Tid>,
 }
 
 /// Rows to look at, in the order of their places.
@@ -67,6 +69,8 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
             k,
             pages,
             tellers: None,
+            phase: Phase::Signatures,
+            passing: 1.0,
             told_by: None,
             wave: Vec::new(),
         })
@@ -95,58 +99,21 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
     /// The next rows to look at. `bar` is the k-th smallest key ([`crate::metric::Scorer::exact`]) found so far, None while there are fewer than k;
     /// `passed` is how many there are.
     pub fn next(&mut self, bar: Option<f64>, passed: usize) -> Result<Next<'_>, Error> {
-        if passed < self.k
-            && let Some(all) = self.ask(passed)?
-        {
-            return Ok(Next::All(all));
+        if passed < self.k || self.search.stats.passes == 0 {
+            match self.ask(passed)? {
+                Some(Asked::All(rows)) => return Ok(Next::All(rows)),
+                Some(Asked::Sample) => return Ok(Next::Wave(&self.wave)),
+                None => {}
+            }
         }
+        // That of rows of a sample is no bar to speak of.
+        let bar = bar.filter(|_| self.search.stats.passes > 0);
         let bar = bar.map(|key| rounded_up(self.metric.estimate_unit(key)));
         self.wave.clear();
         let wave = self.search.next(bar)?;
         self.wave
             .extend(wave.iter().map(|found| heap_tid(found.tid)));
         Ok(Next::Wave(&self.wave))
-    }
-
-    /// Asks ordinary indexes which rows may match, where that pays. If these are few they are the answer; if not, only they are searched from here on.
-    fn ask(&mut self, passed: usize) -> Result<Option<Vec<Tid>>, Error> {
-        let Some((tellers, each)) = self.tellers.as_ref().and_then(|all| Some((all, all.cost()?)))
-        else {
-            return Ok(None);
-        };
-        // Of an index that grew no row is counted before VACUUM does it.
-        let rows = tellers.rows().max(self.search.rows() as f64);
-        let k = (self.k - passed) as f64;
-        let reckoning = Reckoning { rows, k };
-        let looked_at = self.search.stats.candidates;
-        let (matching, one_in) = if looked_at == 0 {
-            self.search.sample()?;
-            let Some(sample) = self.search.sampled() else {
-                return Ok(None);
-            };
-            (sample.matching * rows, sample.may_match / sample.matching)
-        } else {
-            let passing = (passed + 1) as f64 / (looked_at + 2) as f64;
-            let admitted = self.search.sampled().map_or(1.0, |sample| sample.may_match);
-            (admitted * passing * rows, 1.0 / passing)
-        };
-        let by_codes = reckoning.by_codes(matching, one_in);
-        if reckoning.told(matching, each) > by_codes {
-            return Ok(None);
-        }
-        let told = tellers.matching((by_codes / each) as usize);
-        self.tellers = None;
-        let Some((index, mut rows)) = told else {
-            return Ok(None);
-        };
-        self.told_by = Some((index, rows.len()));
-        if rows.len() <= reckoning.few() {
-            rows.sort_unstable();
-            return Ok(Some(rows));
-        }
-        let members = Members::of(rows.into_iter().map(entry_tid));
-        self.search.only_members(members);
-        Ok(None)
     }
 
     /// The ordinary index that told which rows may match, if one did, and how many it told.

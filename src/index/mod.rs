@@ -18,7 +18,7 @@ pub mod pages;
 mod pass;
 pub mod plan;
 mod rank;
-mod sample;
+pub mod sample;
 pub mod search;
 mod snapshot;
 pub mod state;

@@ -6,11 +6,19 @@ use super::search::Search;
 use crate::error::Error;
 use crate::filter::Needed;
 use crate::layout::NO_BLOCK;
-use crate::layout::entry::{Entries, read_row};
+use crate::layout::entry::{Entries, EntryTid, read_row};
 use crate::layout::meta::ListHead;
 
-/// Pages looked at: of some hundreds of rows signatures tell a share of some hundredths well enough.
+/// Lists of a tree looked at, and blocks of codes of each: of a thousand rows signatures tell a share of some hundredths well enough, but those of a list
+/// are near each other and may well be alike: of a tenth that fill lists of their own few samples of 24 lists know nothing, a third of those of 8.
+const LISTS: usize = 24;
+const BLOCKS_OF_LIST: usize = 1;
+/// Pages of a flat index looked at.
 const PAGES: usize = 8;
+
+/// So many rows whose signatures are admitted are remembered, and no more of one page: to ask the filter itself about.
+pub const ROWS: usize = 8;
+const ROWS_OF_PAGE: usize = 1;
 
 /// What signatures tell, as shares of all rows.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +27,14 @@ pub struct Shares {
     pub may_match: f64,
     /// Those that do, about: without those that signatures admit by chance.
     pub matching: f64,
+}
+
+impl Shares {
+    /// Of those that may match the share that do.
+    #[must_use]
+    pub fn passing(&self) -> f64 {
+        self.matching / self.may_match
+    }
 }
 
 /// Rounds in which the share that matches and the share that is admitted by chance are found, each from the other.
@@ -31,6 +47,10 @@ struct Counts {
     may_match: u64,
     /// The bits that are asked for, and how many have each.
     bits: Vec<(u32, u64)>,
+    /// Rows that are admitted.
+    rows: Vec<EntryTid>,
+    /// Room for more of them from this page.
+    room: usize,
 }
 
 impl<P: ReadPages> Search<'_, P> {
@@ -42,25 +62,41 @@ impl<P: ReadPages> Search<'_, P> {
         };
         let mut counts = Counts::of(&needed);
         match self.state.tree.clone() {
-            None => self.sample_list(&needed, (*self.state.list(), 0), PAGES, &mut counts)?,
+            None => {
+                let list = (*self.state.list(), 0);
+                self.sample_list(&needed, list, (PAGES, usize::MAX), &mut counts)?;
+            }
             Some(tree) => {
                 let used: Vec<usize> = tree.used().collect();
-                for number in 0..PAGES.min(used.len()) {
-                    let slot = &tree.slots[used[number * used.len() / PAGES.min(used.len())]];
-                    self.sample_list(&needed, (slot.head, slot.list), 1, &mut counts)?;
+                let lists = LISTS.min(used.len());
+                for number in 0..lists {
+                    let slot = &tree.slots[used[number * used.len() / lists]];
+                    let list = (slot.head, slot.list);
+                    self.sample_list(&needed, list, (1, BLOCKS_OF_LIST), &mut counts)?;
                 }
             }
         }
         self.sampled = Some(counts.shares(&needed));
+        self.sampled_rows = counts.rows;
         Ok(())
     }
 
-    /// The first pages of a list, at most so many; none of one that was given up meanwhile.
+    /// A few of the rows whose signatures are admitted, in the order of their places: they count as handed out.
+    pub fn hand_out_sample(&mut self) -> Vec<EntryTid> {
+        let mut rows = std::mem::take(&mut self.sampled_rows);
+        rows.sort_unstable();
+        rows.dedup();
+        self.stats.candidates += rows.len() as u64;
+        self.given.extend(&rows);
+        rows
+    }
+
+    /// The first pages of a list, at most so many, and of each the first blocks, likewise; none of one that was given up meanwhile.
     fn sample_list(
         &mut self,
         needed: &Needed,
         (head, list): (ListHead, u32),
-        most: usize,
+        (most, blocks): (usize, usize),
         counts: &mut Counts,
     ) -> Result<(), Error> {
         let mut next = head.first;
@@ -77,13 +113,15 @@ impl<P: ReadPages> Search<'_, P> {
             if !entries.special.is_of(list, head.generation) {
                 break;
             }
-            for block in entries.blocks() {
-                for signature in geometry.block_signatures(block) {
-                    counts.add(needed, signature);
+            counts.room = ROWS_OF_PAGE;
+            for block in entries.blocks().take(blocks) {
+                for (lane, signature) in geometry.block_signatures(block).into_iter().enumerate() {
+                    counts.add(needed, signature, || geometry.block_tid(block, lane));
                 }
             }
             for row in entries.rows() {
-                counts.add(needed, read_row(row)?.signature);
+                let row = read_row(row)?;
+                counts.add(needed, row.signature, || EntryTid::from_bytes(&row.tid));
             }
             self.stats.pages += 1;
             next = entries.special.next;
@@ -100,12 +138,23 @@ impl Counts {
             looked_at: 0,
             may_match: 0,
             bits: bits.map(|bit| (bit, 0)).collect(),
+            rows: Vec::new(),
+            room: 0,
         }
     }
 
-    fn add(&mut self, needed: &Needed, signature: u64) {
+    fn add(&mut self, needed: &Needed, signature: u64, tid: impl FnOnce() -> EntryTid) {
         self.looked_at += 1;
-        self.may_match += u64::from(needed.admits(signature));
+        if needed.admits(signature) {
+            self.may_match += 1;
+            if self.room > 0 && self.rows.len() < ROWS {
+                let tid = tid();
+                if tid.is_live() {
+                    self.room -= 1;
+                    self.rows.push(tid);
+                }
+            }
+        }
         for (bit, count) in &mut self.bits {
             *count += signature >> *bit & 1;
         }

@@ -103,6 +103,8 @@ pub struct Search<'p, P: ReadPages> {
     pub(super) under_way: Option<UnderWay>,
     /// What signatures told of the rows, last.
     pub(super) sampled: Option<Shares>,
+    /// Some of those that may match.
+    pub(super) sampled_rows: Vec<EntryTid>,
     /// How many upper bounds the pass keeps.
     pub(super) quota: usize,
     /// The next pass is for more than the last one found.
@@ -156,6 +158,7 @@ impl<'p, P: ReadPages> Search<'p, P> {
             tells_first: false,
             under_way: None,
             sampled: None,
+            sampled_rows: Vec::new(),
             lists: None,
             all_lists: false,
             middle: f32::NEG_INFINITY,

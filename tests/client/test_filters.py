@@ -186,6 +186,8 @@ def test_all_functions_against_all_records(session, shape):
     if shape == "btree":
         for field in filters.FIELDS:
             session.execute(f"CREATE INDEX ON filtered (pc_number(metadata, '{field}'))")
+            session.execute(f"CREATE INDEX ON filtered (pc_string(metadata, '{field}'), pc_number(metadata, 'year'))")
+        session.execute("CREATE INDEX ON filtered (pc_string(metadata, 'tags') COLLATE \"C\", pc_string(metadata, 'genre') COLLATE \"C\")")
     session.execute("SET enable_sort = off")  # nobody tells the planner how large the leaf is
     assert namespace.uses_signatures()
     some, forms = 0, set()
@@ -213,6 +215,8 @@ def test_all_functions_against_all_records(session, shape):
         assert asks(session, leaf, shape, '{"genre": "rare"}')
     if shape == "btree":
         assert asks(session, leaf, shape, '{"year": {"$gt": 88, "$lt": 99}}')
+        assert asks(session, leaf, shape, '{"genre": "rare"}')
+        assert asks(session, leaf, shape, '{"tags": {"$in": ["rare", "rarer"]}, "genre": "rare"}')
     # it was not all or nothing that passed, and the index had the form meant
     assert some > count / 2
     assert forms == {"flat" if shape == "small" else "tree"}
@@ -221,7 +225,7 @@ def test_all_functions_against_all_records(session, shape):
 def asks(session, leaf: str, method: str, filter: str) -> bool:
     """Does pc_query ask an ordinary index for a record that one in a thousand is?"""
     session.execute(
-        "SELECT pc_upsert('filtered', %s, 'rare', %s::vector, '{\"genre\": \"rare\", \"year\": 90}')",
+        "SELECT pc_upsert('filtered', %s, 'rare', %s::vector, '{\"genre\": \"rare\", \"year\": 90, \"tags\": [\"rarer\"]}')",
         [method, str([0.5] * DIMENSION)],
     )
     query = "SELECT id FROM pc_query('filtered', %s, %s::vector, 3, %s)"

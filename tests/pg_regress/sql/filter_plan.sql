@@ -146,6 +146,34 @@ DELETE FROM filtered WHERE id > 9099;
 SELECT pc_number('{"a": 1.5}', 'a') AS number, pc_number('{"a": -0}', 'a') AS zero, pc_number('{"a": "1"}', 'a') AS text, pc_number('{"a": ["1"]}', 'a') AS texts,
   pc_number('{"a": ["1", 2]}', 'a') AS list, pc_number('{"b": 1}', 'a') AS missing, pc_number('[1]', 'a') AS no_object, pc_number('{"a": 1e400}', 'a') AS large,
   pc_number(NULL, 'a') AS none, pc_number('{"": 7}', '') AS unnamed;
+-- and on strings, on several fields together; with lists of strings, empty and long ones
+CREATE INDEX filtered_s ON filtered (pc_string(metadata, 'name'));
+CREATE INDEX filtered_b ON filtered (pc_string(metadata, 'class') COLLATE "C", pc_number(metadata, 'number'), pc_string(metadata, 'name'));
+INSERT INTO filtered VALUES (9100, '[1,2,3,4,5,6,7,8]', '{"name": [1, "n4711"], "number": [5000, 5001]}'), (9101, '[1,2,3,4,5,6,7,8]', '{"name": ""}'),
+  (9102, '[1,2,3,4,5,6,7,8]', jsonb_build_object('name', repeat('n', 501))), (9103, '[1,2,3,4,5,6,7,8]', '{"class": ["c7", "c8"], "number": 77, "name": "n4711"}'),
+  (9104, NULL, '{"name": "n4711"}');
+SELECT filter_differences(10);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": {"$in": ["n4711", "n4712"]}}')
+  ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7", "number": {"$gte": 70, "$lt": 80}}')
+  ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 9;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": ""}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 9;
+SELECT id FROM filtered WHERE pc_matches(metadata, jsonb_build_object('name', repeat('n', 501))) ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 9;
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": {"$in": ["c7", "none"]}, "number": 77}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 9;
+-- all rows that pass, one without a vector last, and the table is not read
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 50$$);
+SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 50;
+-- what an index being built or dropped has told is not asked again
+DROP INDEX filtered_s;
+SELECT filter_differences(10);
+SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7", "number": {"$gte": 70, "$lt": 80}}')
+  ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 3$$);
+DROP INDEX filtered_b;
+DELETE FROM filtered WHERE id > 9099;
+SELECT pc_string('{"a": "x"}', 'a') AS string, pc_string('{"a": 1}', 'a') AS number, pc_string('{"a": ["x", 1]}', 'a') AS list, pc_string('{"a": [1]}', 'a') AS numbers,
+  pc_string('{"a": ""}', 'a') AS empty, length(pc_string(jsonb_build_object('a', repeat('x', 500)), 'a')) AS longest, pc_string(jsonb_build_object('a', repeat('x', 501)), 'a') AS long,
+  pc_string('["a"]', 'a') AS no_object, pc_string(NULL, 'a') AS none;
 RESET enable_bitmapscan;
 RESET conifer.recall;
 
