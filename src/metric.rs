@@ -272,7 +272,7 @@ impl Scorer {
             Metric::Cosine => {
                 let (dot, squared_norm) = (self.kernels.dot_and_norm)(&self.query, vector);
                 let squared_norm = f64::from(squared_norm);
-                if squared_norm < SMALLEST_SQUARED_NORM {
+                if !(SMALLEST_SQUARED_NORM..f64::INFINITY).contains(&squared_norm) {
                     return f64::NEG_INFINITY;
                 }
                 -f64::from(dot) / (self.norm * squared_norm.sqrt()) - self.cosine_margin()

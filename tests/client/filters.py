@@ -7,7 +7,7 @@ from collections import Counter
 
 #: Few values, so that filters match; with pairs that are equal only as doubles, or only if types are not told apart.
 NUMBERS = [0, 1, 2, 3, -1, 2.5, 10**300, -7.25, 9007199254740992, 9007199254740993, 0.1, 123456789012345678901234567890]
-STRINGS = ["a", "b", "c", "1", "true", "", "größe", "日本", "a b", '"\\', "x" * 300, "y" * 600]
+STRINGS = ["a", "b", "c", "1", "true", "", "größe", "日本", "a b", '"\\', "x" * 600]
 FIELDS = ["genre", "year", "tags", "ok", "größe", "a.b", ""]
 SCALARS = [*NUMBERS, *STRINGS, True, False]
 

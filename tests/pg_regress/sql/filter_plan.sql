@@ -164,7 +164,7 @@ SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": {"$in": ["c7", "no
 -- all rows that pass, one without a vector last, and the table is not read
 SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 50$$);
 SELECT id FROM filtered WHERE pc_matches(metadata, '{"name": "n4711"}') ORDER BY v <-> '[9,9,9,9,9,9,9,9]' LIMIT 50;
--- what an index being built or dropped has told is not asked again
+-- one that was dropped is not asked again
 DROP INDEX filtered_s;
 SELECT filter_differences(10);
 SELECT filter_explain(', ANALYZE, TIMING OFF, SUMMARY OFF', $$SELECT id FROM filtered WHERE pc_matches(metadata, '{"class": "c7", "number": {"$gte": 70, "$lt": 80}}')
