@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import multiprocessing
@@ -50,6 +51,8 @@ class Load:
     warm: list[Step] = dataclasses.field(default_factory=list)
     #: Keep what each step answered: for recall.
     keep: bool = False
+    #: Client and server process on one core: where they lie else is chance, and waking another core takes longer than the shortest queries.
+    one_core: bool = False
 
 
 @dataclasses.dataclass
@@ -132,8 +135,9 @@ def _one(pipe, load: Load):
     """Exactly two answers whatever happens: readiness (None, or what is wrong), then the outcome (or what went wrong)."""
     ready = False
     try:
-        with system.connect(load.dsn, load.schema, load.settings) as connection:
+        with contextlib.ExitStack() as cores, system.connect(load.dsn, load.schema, load.settings) as connection:
             prepared = _Prepared(connection)
+            cores.enter_context(system.on_one_core(connection) if load.one_core else contextlib.nullcontext())
             for step in load.warm or itertools.islice(itertools.cycle(load.steps), load.warmup):
                 prepared.run(step)
             pipe.send(None)

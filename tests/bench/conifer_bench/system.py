@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -226,3 +227,20 @@ def commit() -> str:
         ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=False
     )
     return found.stdout.strip() or "unknown (no git here)"
+
+
+@contextlib.contextmanager
+def on_one_core(connection):
+    """This process and the connection's server process on the last core it may use, until this one goes on; nothing where that cannot be had."""
+    try:
+        before = os.sched_getaffinity(0)
+        last = {max(before)}
+        os.sched_setaffinity(connection.info.backend_pid, last)
+        os.sched_setaffinity(0, last)
+    except (AttributeError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

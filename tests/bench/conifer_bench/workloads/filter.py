@@ -39,7 +39,7 @@ def run(context: Context) -> dict:
         "correlated": "the rows that pass are those nearest to one row; else they lie anywhere",
         "own": "filters on the data's own metadata, which about these shares pass",
         "two equalities": "each alone holds for more rows (60, 15, 2 and 0.6 %)",
-        "queries": f"{_queries(context)}, one client, each once a round; `complete`: the share that had {context.k} rows",
+        "queries": f"{_queries(context)}, one client, on one core with its server process, each once a round; `complete`: the share that had {context.k} rows",
         "pgvector": "typed columns generated from the metadata, but for lists and for GIN; iterative scans may go through all rows",
     }
     return measured(globals(), cells, setup)
@@ -141,7 +141,8 @@ class _Asked:
     def __init__(self, context, arrangement, setting, one, truth):
         self.context, self.arrangement, self.setting, self.truth = context, arrangement, setting, truth
         steps = [_step(context, arrangement, one, context.dataset.queries[number]) for number in truth.queries]
-        self.load = Load(context.dsn, arrangement.schema, steps, arrangement.session | setting, warmup=3, keep=True)
+        settings = arrangement.session | setting
+        self.load = Load(context.dsn, arrangement.schema, steps, settings, warmup=3, keep=True, one_core=True)
 
     def __call__(self) -> dict:
         outcome = self.context.pool.one(self.load)
