@@ -3,7 +3,7 @@
 
 use super::reckoning::{Reckoning, TOLD_BY_BTREE, TOLD_BY_GIN};
 use crate::filter::Filter;
-use crate::filter::search_argument::{SearchArgument, Wanted, key_of_string};
+use crate::filter::search_argument::{Bound, SearchArgument, Wanted, key_of_string};
 use crate::pg::btree::{self, FieldColumn, FieldKeys, Keys};
 use crate::pg::gin::{self, Matching};
 use crate::pg::memory::work_mem;
@@ -149,7 +149,10 @@ fn most_told() -> usize {
 /// What a B-tree index on fields is asked for a search argument.
 fn field_keys(argument: SearchArgument<'_>) -> FieldKeys<'_> {
     let keys = match argument.wanted {
-        Wanted::Number { from, to } => Keys::Between(from, to),
+        Wanted::Number { from, to } => {
+            let bound = |bound: Bound| (bound.number, bound.included);
+            Keys::Between(from.map(bound), to.map(bound))
+        }
         Wanted::String(strings) => Keys::OneOf(strings.into_iter().map(key_of_string).collect()),
     };
     FieldKeys {

@@ -23,6 +23,8 @@ extension_sql_file!(
         namespace::pc_describe_namespace,
         namespace::pc_list_namespaces,
         namespace::pc_delete_namespace,
+        namespace::pc_rename_namespace,
+        namespace::pc_copy_namespace,
         write::pc_upsert_json,
         write::pc_upsert_one,
         write::pc_upsert_text,

@@ -3,9 +3,11 @@
 
 use super::argument::{namespace as namespace_name, required, token, token_after};
 use crate::error::Error;
-use crate::namespace::catalog::{Index, NamespaceRow};
+use crate::namespace::catalog::NamespaceRow;
+use crate::namespace::copy::{Place, copy_namespace};
 use crate::namespace::read::Usage;
-use crate::namespace::{self, Dropped, catalog, read};
+use crate::namespace::rename::rename_namespace;
+use crate::namespace::{self, Dropped, catalog, read, unknown};
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::{self, Regclass};
 use crate::pg::report::OrReport;
@@ -121,6 +123,57 @@ fn pc_delete_namespace(index: Option<&str>, namespace: Option<&str>) -> bool {
     delete().or_report()
 }
 
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_rename_namespace(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    new_name: Option<&str>,
+) -> JsonbOut {
+    let rename = || -> Result<JsonbOut, Error> {
+        transaction::begin_write(c"pc_rename_namespace()");
+        let index = namespace::index(required(index, "index")?)?;
+        let from = namespace_name(Some(required(namespace, "namespace")?))?;
+        let to = namespace_name(Some(required(new_name, "new_name")?))?;
+        rename_namespace(&index, &from, &to)?;
+        let row = catalog::find_namespace(index.root, &to)?;
+        let row = row.ok_or_else(|| unknown(&index, &to))?;
+        Ok(JsonbOut::from_text(
+            &json!({"name": row.name, "relation": relation::qualified_name(row.leaf)}).to_string(),
+        ))
+    };
+    rename().or_report()
+}
+
+#[pg_extern(volatile, parallel_unsafe)]
+fn pc_copy_namespace(
+    index: Option<&str>,
+    namespace: Option<&str>,
+    new_name: Option<&str>,
+    to_index: default!(Option<&str>, "NULL"),
+) -> i64 {
+    let copy = || -> Result<u64, Error> {
+        transaction::begin_write(c"pc_copy_namespace()");
+        let index = namespace::index(required(index, "index")?)?;
+        let from = namespace_name(Some(required(namespace, "namespace")?))?;
+        let to = namespace_name(Some(required(new_name, "new_name")?))?;
+        let to_index = match to_index {
+            Some(name) => namespace::index(name)?,
+            None => index.clone(),
+        };
+        copy_namespace(
+            Place {
+                index: &index,
+                namespace: &from,
+            },
+            Place {
+                index: &to_index,
+                namespace: &to,
+            },
+        )
+    };
+    copy().or_report() as i64
+}
+
 fn model(row: &NamespaceRow, usage: Usage) -> JsonbOut {
     let model = json!({
         "name": row.name,
@@ -131,9 +184,3 @@ fn model(row: &NamespaceRow, usage: Usage) -> JsonbOut {
     JsonbOut::from_text(&model.to_string())
 }
 
-fn unknown(index: &Index, name: &str) -> Error {
-    Error::UnknownNamespace {
-        index: index.name.clone(),
-        namespace: name.into(),
-    }
-}

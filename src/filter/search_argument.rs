@@ -22,15 +22,24 @@ pub struct SearchArgument<'f> {
 /// What the value of a field, or an element of its list, must be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted<'f> {
-    /// A number, both bounds included, if there are any.
+    /// A number between two bounds, if there are any.
     Number {
-        /// The least.
-        from: Option<f64>,
-        /// The largest.
-        to: Option<f64>,
+        /// From below.
+        from: Option<Bound>,
+        /// From above.
+        to: Option<Bound>,
     },
     /// One of these strings.
     String(Vec<&'f [u8]>),
+}
+
+/// A bound of numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// The number.
+    pub number: f64,
+    /// Whether it is among them.
+    pub included: bool,
 }
 
 impl Filter {
@@ -118,14 +127,23 @@ fn add<'f>(found: &mut Vec<SearchArgument<'f>>, new: SearchArgument<'f>) {
     if let (Wanted::Number { from, to }, Wanted::Number { from: least, to: largest }) =
         (&mut known.wanted, new.wanted)
     {
-        *from = of_both(*from, least, f64::max);
-        *to = of_both(*to, largest, f64::min);
+        *from = of_both(*from, least, f64::gt);
+        *to = of_both(*to, largest, f64::lt);
     }
 }
 
-fn of_both(known: Option<f64>, new: Option<f64>, narrower: fn(f64, f64) -> f64) -> Option<f64> {
+/// The narrower of two bounds; `is_narrower` compares their numbers.
+fn of_both(
+    known: Option<Bound>,
+    new: Option<Bound>,
+    is_narrower: fn(&f64, &f64) -> bool,
+) -> Option<Bound> {
     match (known, new) {
-        (Some(known), Some(new)) => Some(narrower(known, new)),
+        (Some(known), Some(new)) => {
+            let narrower = is_narrower(&new.number, &known.number)
+                || (new.number == known.number && !new.included);
+            Some(if narrower { new } else { known })
+        }
         _ => known.or(new),
     }
 }
@@ -134,13 +152,16 @@ impl Test {
     /// What must be there for it to hold; None if values of several types may be, or none.
     fn wanted(&self) -> Option<Wanted<'_>> {
         let number = |from, to| Some(Wanted::Number { from, to });
+        let bound = |number: f64, included: bool| Some(Bound { number, included });
         match self {
-            Self::Compare { side, bound } => match side {
-                Side::Above | Side::AboveOrAt => number(Some(*bound), None),
-                Side::Below | Side::BelowOrAt => number(None, Some(*bound)),
+            Self::Compare { side, bound: at } => match side {
+                Side::Above => number(bound(*at, false), None),
+                Side::AboveOrAt => number(bound(*at, true), None),
+                Side::Below => number(None, bound(*at, false)),
+                Side::BelowOrAt => number(None, bound(*at, true)),
             },
             Self::OneOf(operands) => match operands.only_numbers() {
-                Some((least, largest)) => number(Some(least), Some(largest)),
+                Some((least, largest)) => number(bound(least, true), bound(largest, true)),
                 None => operands.only_strings().map(Wanted::String),
             },
             Self::NoneOf(_) | Self::Exists(_) => None,
@@ -159,7 +180,14 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let tell = |argument: SearchArgument<'_>| {
             let wanted = match argument.wanted {
-                Wanted::Number { from, to } => format!("{from:?}..{to:?}"),
+                Wanted::Number { from, to } => {
+                    let tell = |bound: Option<Bound>| match bound {
+                        Some(Bound { number, included: true }) => format!("{number}"),
+                        Some(Bound { number, .. }) => format!("({number})"),
+                        None => String::new(),
+                    };
+                    format!("{}..{}", tell(from), tell(to))
+                }
                 Wanted::String(strings) => strings.into_iter().map(text).collect::<Vec<_>>().join("|"),
             };
             format!("{} {wanted}", text(argument.field))
@@ -172,18 +200,22 @@ mod tests {
     #[test]
     fn every_condition_narrows_its_field() {
         let cases: &[(&str, &[&str])] = &[
-            (r#"{"a": {"$gt": 3}}"#, &["a Some(3.0)..None"]),
-            (r#"{"a": {"$lte": -1e3}}"#, &["a None..Some(-1000.0)"]),
+            (r#"{"a": {"$gt": 3}}"#, &["a (3).."]),
+            (r#"{"a": {"$lte": -1e3}}"#, &["a ..-1000"]),
             (
                 r#"{"a": {"$gte": 3, "$lt": 9}, "b": "x", "$and": [{"a": {"$gt": 4}}, {"c": 7}]}"#,
-                &["a Some(4.0)..Some(9.0)", "b x", "c Some(7.0)..Some(7.0)"],
+                &["a (4)..(9)", "b x", "c 7..7"],
             ),
-            (r#"{"a": {"$in": [5, 2, 3.5]}}"#, &["a Some(2.0)..Some(5.0)"]),
+            (r#"{"a": {"$in": [5, 2, 3.5]}}"#, &["a 2..5"]),
+            (
+                r#"{"$and": [{"a": {"$gte": 3, "$lt": 9}}, {"a": {"$gt": 3, "$lte": 9}}]}"#,
+                &["a (3)..(9)"],
+            ),
             // no number lies there, but a list may have one on each side
-            (r#"{"a": {"$lt": 1, "$gt": 2}}"#, &["a Some(2.0)..Some(1.0)"]),
+            (r#"{"a": {"$lt": 1, "$gt": 2}}"#, &["a (2)..(1)"]),
             (r#"{"a": {"$in": ["y", "x"]}}"#, &["a x|y"]),
             // a list may have all of them
-            (r#"{"$and": [{"a": "x"}, {"a": "y"}, {"a": 1}]}"#, &["a Some(1.0)..Some(1.0)", "a x"]),
+            (r#"{"$and": [{"a": "x"}, {"a": "y"}, {"a": 1}]}"#, &["a 1..1", "a x"]),
             (r#"{"a": {"$in": [5, "x"]}}"#, &[]),
             (r#"{"a": {"$in": []}}"#, &[]),
             (r#"{"a": true}"#, &[]),

@@ -173,6 +173,13 @@ pub fn insert_namespace(root: Oid, namespace: &str, leaf: Oid) -> Result<(), Err
     Ok(())
 }
 
+/// Gives a namespace's row another name. The caller holds the locks on both.
+pub fn rename_namespace(namespace: &NamespaceRow, name: &str) -> Result<(), Error> {
+    Table::open(NAMESPACES, LockMode::RowExclusive)?
+        .update(&namespace.row, &[(2, Value::Text(name))]);
+    Ok(())
+}
+
 /// Removes a namespace's row. The caller holds the lock on its name.
 pub fn delete_namespace(namespace: &NamespaceRow) -> Result<(), Error> {
     Table::open(NAMESPACES, LockMode::RowExclusive)?.delete(&namespace.row);

@@ -8,10 +8,12 @@
 pub mod by_filter;
 mod cache;
 pub mod catalog;
+pub mod copy;
 mod find;
 mod partition;
 pub mod read;
 pub mod record;
+pub mod rename;
 pub mod search;
 pub mod sql;
 mod tally;
@@ -135,14 +137,34 @@ pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
         return Err(denied(index));
     }
     lock_namespace(index, namespace)?;
-    if let Some(row) = catalog::find_namespace(index.root, namespace)? {
-        if relation::is_attached(row.leaf) {
-            return Ok(false);
-        }
-        catalog::delete_namespace(&row)?; // its table was dropped or detached behind the catalog's back
+    if !is_free(index, namespace)? {
+        return Ok(false);
     }
     partition::create_leaf(index, namespace)?;
     Ok(true)
+}
+
+/// Is there no namespace of that name, which is locked? What the catalog has of one whose table was dropped or detached behind its back is removed.
+fn is_free(index: &Index, namespace: &str) -> Result<bool, Error> {
+    let Some(row) = catalog::find_namespace(index.root, namespace)? else {
+        return Ok(true);
+    };
+    if relation::is_attached(row.leaf) {
+        return Ok(false);
+    }
+    catalog::delete_namespace(&row)?;
+    Ok(true)
+}
+
+/// The same, or an error.
+fn make_room(index: &Index, namespace: &str) -> Result<(), Error> {
+    if is_free(index, namespace)? {
+        return Ok(());
+    }
+    Err(Error::DuplicateNamespace {
+        index: index.name.clone(),
+        namespace: namespace.into(),
+    })
 }
 
 /// What dropping a namespace did.
@@ -319,6 +341,13 @@ fn denied(index: &Index) -> Error {
     }
 }
 
+pub fn unknown(index: &Index, namespace: &str) -> Error {
+    Error::UnknownNamespace {
+        index: index.name.clone(),
+        namespace: namespace.into(),
+    }
+}
+
 fn gone(index: &Index) -> Error {
     Error::UnknownIndex {
         name: index.name.clone(),
@@ -338,6 +367,21 @@ pub fn may_list(index: &Index, row: &NamespaceRow) -> Result<bool, Error> {
 fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {
     let root = index.root.to_u32().to_ne_bytes();
     lock(catalog::NAMESPACES, &[&root, namespace.as_bytes()])
+}
+
+/// One leaf of an index moves at a time.
+fn lock_moving(index: &Index) -> Result<(), Error> {
+    let root = index.root.to_u32().to_ne_bytes();
+    lock(catalog::BUCKETS, &[&root])
+}
+
+/// In the same order whoever locks them.
+fn lock_namespaces(index: &Index, mut names: [&str; 2]) -> Result<(), Error> {
+    let root = index.root.to_u32().to_ne_bytes();
+    names.sort_unstable_by_key(|name| transaction::name_hash(&[&root, name.as_bytes()]));
+    names
+        .iter()
+        .try_for_each(|name| lock_namespace(index, name))
 }
 
 fn lock_index(name: &str) -> Result<(), Error> {

@@ -27,6 +27,12 @@ const BUCKET_COUNT: u64 = 1024;
 /// Schema of buckets and leaves.
 const DATA_SCHEMA: &CStr = c"conifer_data";
 
+/// The largest tuple target there is: the vector stays inline as long as the row fits a page.
+const LEAF_OPTIONS: &str = "toast_tuple_target = 8160";
+
+/// What a table to be attached takes over.
+const LIKE_ROOT: &str = "INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS";
+
 /// Creates the root table in the caller's current schema, with the caller's rights.
 pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, Error> {
     let schema: Option<String> = spi(Spi::get_one(
@@ -82,20 +88,66 @@ pub fn drop_root(root: Oid) -> Result<(), Error> {
 /// Creates the leaf of a namespace and its catalog row, with the rights of its bucket's owner. The caller holds the lock
 /// on the namespace's name.
 pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
-    let bucket = bucket_for(index, namespace)?;
+    let bucket = bucket_for(index, namespace, LockMode::AccessExclusive)?;
     let bucket_name = relation::qualified_name(bucket).ok_or_else(|| gone(index))?;
     let (number_name, leaf_name) = new_name(index, "")?;
-    // The largest tuple target there is: the vector stays inline as long as the row fits a page.
     as_owner(index, bucket, || {
         run(&format!(
             "CREATE TABLE {leaf_name} PARTITION OF {bucket_name} FOR VALUES IN ({}) USING heap
-             WITH (toast_tuple_target = 8160)",
+             WITH ({LEAF_OPTIONS})",
             literal(namespace)
         ))
     })?;
     let leaf = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     catalog::insert_namespace(index.root, namespace, leaf)?;
     Ok(leaf)
+}
+
+/// A table like a leaf for that namespace, but without indexes and outside the index: for [`attach_leaf`] when it has been filled.
+pub fn create_detached(index: &Index, namespace: &str) -> Result<Oid, Error> {
+    let bucket = catalog::find_bucket(index.root, remainder_of(namespace))?;
+    let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
+    let (number_name, name) = new_name(index, "")?;
+    as_owner(index, bucket.unwrap_or(index.root), || {
+        run(&format!(
+            "CREATE TABLE {name} (LIKE {root} {LIKE_ROOT}) USING heap WITH ({LEAF_OPTIONS})"
+        ))
+    })?;
+    relation::lookup(DATA_SCHEMA, &c_string(&number_name))
+}
+
+/// Makes a table the leaf of a namespace: its indexes are built. It is locked, its bucket only against other DDL.
+pub fn attach_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error> {
+    let bucket = bucket_for(index, namespace, LockMode::ShareUpdateExclusive)?;
+    let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
+    let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
+    as_owner(index, bucket, || {
+        run(&format!(
+            "ALTER TABLE {bucket_name} ATTACH PARTITION {name} FOR VALUES IN ({})",
+            literal(namespace)
+        ))
+    })
+}
+
+/// Makes a leaf that of another namespace. The caller holds the locks on both names and on moving leaves of the index: who moves one from bucket to bucket
+/// locks both.
+pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error> {
+    relation::lock_for_drop(leaf);
+    let bucket = relation::parent(leaf).ok_or_else(|| gone(index))?;
+    let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
+    let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
+    as_owner(index, bucket, || {
+        run(&format!(
+            "ALTER TABLE {bucket_name} DETACH PARTITION {name}"
+        ))?;
+        // A new type writes all rows anew and builds the indexes, but forgets how the column is stored.
+        run(&format!(
+            "ALTER TABLE {name} ALTER COLUMN namespace TYPE conifer.namespace_name
+                 USING {}::pg_catalog.text, ALTER COLUMN namespace SET STORAGE MAIN",
+            literal(namespace)
+        ))
+    })?;
+    attach_leaf(index, leaf, namespace)
 }
 
 /// Drops a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.
@@ -118,11 +170,10 @@ fn as_owner<T>(
     access::as_role(owner, work)
 }
 
-/// The bucket a namespace belongs to, made if it is the first there. It is locked as creating a partition of it will, so
-/// that it cannot go meanwhile.
-fn bucket_for(index: &Index, namespace: &str) -> Result<Oid, Error> {
-    let remainder = (transaction::partition_hash(namespace) % BUCKET_COUNT) as i32;
-    if let Some(bucket) = locked_bucket(index, remainder)? {
+/// The bucket a namespace belongs to, made if it is the first there. It is locked as what is to be done with it will, so that it cannot go meanwhile.
+fn bucket_for(index: &Index, namespace: &str, lock: LockMode) -> Result<Oid, Error> {
+    let remainder = remainder_of(namespace);
+    if let Some(bucket) = locked_bucket(index, remainder, lock)? {
         return Ok(bucket);
     }
     let class = relation::lookup(extension::CATALOG_SCHEMA, catalog::BUCKETS)?;
@@ -131,7 +182,7 @@ fn bucket_for(index: &Index, namespace: &str) -> Result<Oid, Error> {
         class,
         transaction::name_hash(&[&root, &remainder.to_ne_bytes()]),
     );
-    match locked_bucket(index, remainder)? {
+    match locked_bucket(index, remainder, lock)? {
         Some(bucket) => Ok(bucket), // made while we waited
         None => create_bucket(index, remainder),
     }
@@ -147,8 +198,7 @@ fn create_bucket(index: &Index, remainder: i32) -> Result<Oid, Error> {
     let (number_name, bucket) = new_name(index, "b")?;
     as_owner(index, index.root, || {
         run(&format!(
-            "CREATE TABLE {bucket} (LIKE {root} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE
-             INCLUDING COMPRESSION INCLUDING CONSTRAINTS) PARTITION BY LIST (namespace)"
+            "CREATE TABLE {bucket} (LIKE {root} {LIKE_ROOT}) PARTITION BY LIST (namespace)"
         ))?;
         run(&format!(
             "ALTER TABLE {root} ATTACH PARTITION {bucket}
@@ -160,9 +210,13 @@ fn create_bucket(index: &Index, remainder: i32) -> Result<Oid, Error> {
     Ok(bucket)
 }
 
-fn locked_bucket(index: &Index, remainder: i32) -> Result<Option<Oid>, Error> {
+fn remainder_of(namespace: &str) -> i32 {
+    (transaction::partition_hash(namespace) % BUCKET_COUNT) as i32
+}
+
+fn locked_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Option<Oid>, Error> {
     let bucket = catalog::find_bucket(index.root, remainder)?;
-    Ok(bucket.filter(|bucket| relation::lock(*bucket, LockMode::AccessExclusive)))
+    Ok(bucket.filter(|bucket| relation::lock(*bucket, lock)))
 }
 
 /// An unused name in the data schema: bare and quoted with its schema.

@@ -5,9 +5,11 @@
 
 use super::by_filter::Condition;
 use super::catalog::Index;
+use super::copy::Place;
 use super::record::{MetadataChange, Query, Rank, Record};
 use crate::error::Error;
 use crate::pg::json::JsonbOut;
+use crate::pg::relation::{LockMode, Relation};
 use crate::pg::vector_datum::VectorOut;
 use crate::pg::writer::NewRecord;
 use crate::pg::{extension, relation, spi_row};
@@ -43,6 +45,26 @@ pub fn upsert(index: &Index, namespace: &str, records: &[NewRecord<'_>]) -> Resu
         )?;
     }
     Ok(written)
+}
+
+/// Copies the records that the caller sees to a namespace that is there and empty, within an index with all columns it has. Answers how many.
+pub fn copy(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
+    let (source, target) = (root(from.index)?, root(to.index)?);
+    let mut columns = ["id", "\"values\"", "metadata"].map(String::from).to_vec();
+    if from.index.root == to.index.root
+        && let Some(root) = Relation::try_open(to.index.root, LockMode::AccessShare)
+    {
+        let further = root.columns_given().into_iter();
+        columns.extend(further.skip(columns.len() + 1).map(pgrx::spi::quote_identifier));
+    }
+    let columns = columns.join(", ");
+    execute(
+        &format!(
+            "INSERT INTO {target} (namespace, {columns})
+             SELECT $2, {columns} FROM {source} WHERE namespace OPERATOR(pg_catalog.=) $1"
+        ),
+        &[from.namespace.into(), to.namespace.into()],
+    )
 }
 
 /// Replaces the vector and changes metadata of one record.

@@ -167,7 +167,7 @@ pub(super) fn open_writer<'r>(
     Ok(Writer::open(
         &leaf.relation,
         namespace,
-        leaf.id_index,
+        Some(leaf.id_index),
         snapshot.get(),
     ))
 }

@@ -39,11 +39,14 @@ pub struct FieldKeys<'f> {
 /// What `pc_number` or `pc_string` of the field is to be; or NaN or an empty string, which stand for lists.
 #[derive(Clone, Debug)]
 pub enum Keys<'f> {
-    /// Between two numbers, both included.
-    Between(Option<f64>, Option<f64>),
+    /// Between two bounds, each a number and whether it is included.
+    Between(Option<Bound>, Option<Bound>),
     /// One of these strings.
     OneOf(Vec<&'f [u8]>),
 }
+
+/// A number, and whether it is included.
+pub type Bound = (f64, bool);
 
 /// The first columns of a B-tree index on all rows, valid or not, as far as they are fields of that column of the table; none if it is another index.
 pub fn field_columns(index: &Relation, column: i16) -> Vec<FieldColumn> {

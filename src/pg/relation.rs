@@ -127,6 +127,26 @@ impl Relation {
         unsafe { (*self.tuple_desc()).natts as i16 }
     }
 
+    /// The names of the columns that an INSERT gives values of: not of those that are generated.
+    pub fn columns_given(&self) -> Vec<String> {
+        let given = |number: &i16| {
+            let attribute = self.attribute(*number);
+            let always = pg_sys::ATTRIBUTE_IDENTITY_ALWAYS as core::ffi::c_char;
+            !attribute.attisdropped
+                && attribute.attgenerated == 0
+                && attribute.attidentity != always
+        };
+        (1..=self.column_count())
+            .filter(given)
+            .map(|number| {
+                // SAFETY: attname is a NUL-terminated NameData.
+                unsafe { CStr::from_ptr(self.attribute(number).attname.data.as_ptr()) }
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
+    }
+
     pub(super) fn attribute(&self, number: i16) -> &pg_sys::FormData_pg_attribute {
         assert!(number >= 1 && number <= self.column_count());
         // SAFETY: attribute numbers run from 1 to natts, checked above.
@@ -231,6 +251,14 @@ pub fn find(schema: &CStr, name: &CStr) -> Option<Oid> {
 unsafe extern "C-unwind" {
     /// catalog/partition.c; not in the bindings.
     fn get_partition_parent(partition: Oid, even_if_detached: bool) -> Oid;
+}
+
+/// The table that it is a partition of, if it is one.
+#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
+pub fn parent(partition: Oid) -> Option<Oid> {
+    class_row(partition, |row| row.relispartition).filter(|is_partition| *is_partition)?;
+    // SAFETY: asked of a partition.
+    Some(unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(partition, true)) })
 }
 
 /// Locks a partition and its parent as DROP TABLE will, waiting for neither while holding the other: statements on the

@@ -46,11 +46,12 @@ pub struct Writer<'r> {
 }
 
 impl<'r> Writer<'r> {
-    /// Opens the indexes of a leaf locked in RowExclusive mode. `id_index` is its unique (namespace, id) index.
+    /// Opens the indexes of a leaf locked in RowExclusive mode. `id_index` is its unique (namespace, id) index; without one records can be
+    /// [`Writer::append`]ed only.
     pub fn open(
         relation: &'r Relation,
         namespace: &str,
-        id_index: Oid,
+        id_index: Option<Oid>,
         snapshot: Snapshot<'r>,
     ) -> Writer<'r> {
         // SAFETY: the relation is open and locked; everything made here lives in the current memory context, which
@@ -71,7 +72,9 @@ impl<'r> Writer<'r> {
                 snapshot,
                 estate,
                 result_relation,
-                arbiters: pg_sys::lappend_oid(std::ptr::null_mut(), id_index),
+                arbiters: id_index.map_or(std::ptr::null_mut(), |oid| {
+                    pg_sys::lappend_oid(std::ptr::null_mut(), oid)
+                }),
                 new_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
                 old_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
                 bulk: std::ptr::null_mut(),

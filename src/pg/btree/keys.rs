@@ -16,7 +16,11 @@ pub(super) struct ScanKeys {
 
 /// Does it take more than a comparison for equality?
 pub(super) fn is_range(keys: &Keys<'_>) -> bool {
-    matches!(keys, Keys::Between(from, to) if from != to)
+    match keys {
+        Keys::Between(Some((from, true)), Some((to, true))) => from != to,
+        Keys::Between(..) => true,
+        Keys::OneOf(_) => false,
+    }
 }
 
 impl ScanKeys {
@@ -46,7 +50,7 @@ impl ScanKeys {
                 self.first
                     .push(key(one_of, equal, pg_sys::F_TEXTEQ, Datum::from(array)));
             }
-            Keys::Between(Some(from), Some(to)) if from == to => {
+            Keys::Between(Some((from, true)), Some((to, true))) if from == to => {
                 let array = array_of_numbers(&[*from, f64::NAN]);
                 self.arrays.push(array);
                 let one_of = pg_sys::SK_SEARCHARRAY;
@@ -60,18 +64,24 @@ impl ScanKeys {
                     lists.push(key(0, equal, pg_sys::F_FLOAT8EQ, number(f64::NAN)));
                     self.lists = Some(lists);
                 }
-                let bounds = [
-                    (
-                        from,
-                        pg_sys::BTGreaterEqualStrategyNumber,
-                        pg_sys::F_FLOAT8GE,
-                    ),
-                    (to, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_FLOAT8LE),
-                ];
-                for (bound, strategy, function) in bounds {
-                    if let Some(bound) = bound {
-                        self.first.push(key(0, strategy, function, number(*bound)));
-                    }
+                if let Some((from, included)) = from {
+                    let (strategy, function) = if *included {
+                        (
+                            pg_sys::BTGreaterEqualStrategyNumber,
+                            pg_sys::F_FLOAT8GE,
+                        )
+                    } else {
+                        (pg_sys::BTGreaterStrategyNumber, pg_sys::F_FLOAT8GT)
+                    };
+                    self.first.push(key(0, strategy, function, number(*from)));
+                }
+                if let Some((to, included)) = to {
+                    let (strategy, function) = if *included {
+                        (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_FLOAT8LE)
+                    } else {
+                        (pg_sys::BTLessStrategyNumber, pg_sys::F_FLOAT8LT)
+                    };
+                    self.first.push(key(0, strategy, function, number(*to)));
                 }
             }
         }

@@ -33,7 +33,7 @@ impl Writer<'_> {
             return records.iter().try_for_each(|record| self.upsert(*record));
         }
         let (new, old) = self.partition(namespace, id_index, records)?;
-        self.insert_new(&new);
+        self.append(&new);
         self.let_writers_in();
         old.into_iter().try_for_each(|record| self.upsert(record))
     }
@@ -58,8 +58,9 @@ impl Writer<'_> {
         Ok(parts)
     }
 
+    /// Inserts records whose ids are known not to be there; nobody else writes meanwhile.
     #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
-    fn insert_new(&mut self, records: &[NewRecord<'_>]) {
+    pub fn append(&mut self, records: &[NewRecord<'_>]) {
         // SAFETY: slots of this relation, dropped below; the access method has all callbacks; every row of a chunk stays
         // in the per-tuple context until its index entries are made.
         unsafe {
