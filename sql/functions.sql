@@ -14,6 +14,9 @@ COMMENT ON FUNCTION pc_create_namespace(text, text) IS 'creates an empty namespa
 COMMENT ON FUNCTION pc_describe_namespace(text, text) IS 'name, record count, bytes and table of a namespace';
 COMMENT ON FUNCTION pc_list_namespaces(text, text, bigint, text) IS
     'a page of the namespaces the caller may read, by name; next_token on the last row continues';
+COMMENT ON FUNCTION pc_rename_namespace(text, text, text) IS 'gives a namespace another name';
+COMMENT ON FUNCTION pc_copy_namespace(text, text, text, text) IS
+    'copies a namespace to a new one, of the same index or another; how many records';
 COMMENT ON FUNCTION pc_delete_namespace(text, text) IS 'drops a namespace with its records; whether there was one';
 
 COMMENT ON FUNCTION pc_upsert(text, text, jsonb) IS

@@ -51,15 +51,14 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
         return copy_by_sql(from, to);
     };
     let table = partition::create_detached(to.index, to.namespace)?;
-    let copied = match Relation::try_open(table, LockMode::AccessExclusive) {
-        Some(target) if leaf::is_leaf(&target) && target.is_plain(COLUMNS) => {
-            copy_rows(&leaf, to, &target)?
-        }
-        _ => {
-            partition::drop_leaf(to.index, table)?;
-            return copy_by_sql(from, to);
-        }
+    let target = Relation::try_open(table, LockMode::AccessExclusive)
+        .filter(|target| leaf::is_leaf(target) && target.is_plain(COLUMNS));
+    let Some(target) = target else {
+        partition::drop_leaf(to.index, table)?;
+        return copy_by_sql(from, to);
     };
+    let copied = copy_rows(&leaf, to, &target)?;
+    drop(target);
     partition::attach_leaf(to.index, table, to.namespace)?;
     catalog::insert_namespace(to.index.root, to.namespace, table)?;
     Ok(copied)

@@ -74,6 +74,8 @@ FUNCTIONS = [
     ("pc_describe_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 2),
     ("pc_list_namespaces", [("index", "text", INDEX), ("prefix", "text", STRINGS), ("limit", "bigint", LIMITS), ("pagination_token", "text", STRINGS)], 1),
     ("pc_delete_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 2),
+    ("pc_rename_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE)], 3),
+    ("pc_copy_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE), ("to_index", "text", INDEX)], 3),
     ("pc_upsert", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("vectors", "jsonb", JSON)], 3),
     ("pc_upsert", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("id", "text", ID), ("vector", "vector", VECTORS), ("metadata", "jsonb", JSON)], 4),
     ("pc_upsert", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("id", "text", ID), ("vector", "text", [*VECTORS, *STRINGS, "[NaN,1]", "[1,inf]"]),
@@ -281,6 +283,9 @@ LIFE = [
     "SELECT name, record_count FROM {ours}.pc_list_namespaces('{0}')",
     "SELECT {ours}.pc_create_namespace('{0}', 'v') -> 'name'",
     "SELECT {ours}.pc_delete_namespace('{0}', 'v')",
+    "SELECT {ours}.pc_copy_namespace('{0}', 't', 'w')",
+    "SELECT {ours}.pc_rename_namespace('{0}', 'w', 'x') -> 'name'",
+    "SELECT id, metadata FROM {ours}.pc_fetch('{0}', 'x', ARRAY['A','B','C']::pg_catalog.text[])",
     "SELECT {ours}.pc_configure_index('{0}', tags => '{{\"x\": \"y\"}}'::pg_catalog.jsonb) -> 'tags'",
     "SELECT {ours}.pc_delete_index('{0}')",
 ]  # fmt: skip
