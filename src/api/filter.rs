@@ -14,10 +14,10 @@ use crate::namespace::{self, search};
 use crate::pg::call_site::CallSite;
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::report::OrReport;
+use crate::pg::rows::TableIterator;
 use crate::pg::selectivity::{SupportAnswer, SupportRequest};
 use crate::pg::text::TextOut;
 use crate::pg::vector_datum::VectorOut;
-use pgrx::iter::TableIterator;
 use pgrx::{Array, default, name, pg_extern};
 
 /// Does the metadata pass the filter? NULL is the metadata of a record without any.

@@ -9,9 +9,9 @@ use crate::namespace::{self, read};
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::relation;
 use crate::pg::report::OrReport;
+use crate::pg::rows::TableIterator;
 use crate::pg::transaction;
 use crate::record::rules;
-use pgrx::iter::TableIterator;
 use pgrx::{default, name, pg_extern};
 use serde_json::{Map, Value, json};
 

@@ -7,7 +7,7 @@ use crate::layout::meta::GOALS;
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::Regclass;
 use crate::pg::report::OrReport;
-use pgrx::iter::TableIterator;
+use crate::pg::rows::TableIterator;
 use pgrx::{name, pg_extern};
 use serde_json::{Map, Value, json};
 

@@ -11,9 +11,9 @@ use crate::namespace::{self, Dropped, catalog, read, unknown};
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::{self, Regclass};
 use crate::pg::report::OrReport;
+use crate::pg::rows::TableIterator;
 use crate::pg::transaction;
 use pgrx::datum::TimestampWithTimeZone;
-use pgrx::iter::TableIterator;
 use pgrx::{default, name, pg_extern};
 use serde_json::json;
 

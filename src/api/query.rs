@@ -12,10 +12,10 @@ use crate::namespace::search;
 use crate::namespace::{self, write};
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::report::OrReport;
+use crate::pg::rows::TableIterator;
 use crate::pg::vector_datum::{VectorArg, VectorOut};
 use crate::record::response::{self, Response};
 use crate::record::rules;
-use pgrx::iter::TableIterator;
 use pgrx::{Array, default, name, pg_extern};
 use std::rc::Rc;
 

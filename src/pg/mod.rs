@@ -37,6 +37,7 @@ pub mod probe;
 pub mod relation;
 pub mod relation_shape;
 pub mod report;
+pub mod rows;
 pub mod selectivity;
 pub mod spi_row;
 mod sql_type;
