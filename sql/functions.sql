@@ -17,6 +17,8 @@ COMMENT ON FUNCTION pc_list_namespaces(text, text, bigint, text) IS
 COMMENT ON FUNCTION pc_rename_namespace(text, text, text) IS 'gives a namespace another name';
 COMMENT ON FUNCTION pc_copy_namespace(text, text, text, text) IS
     'copies a namespace to a new one, of the same index or another; how many records';
+COMMENT ON FUNCTION pc_grant(text, text, text, text[]) IS 'grants rights on one namespace to a role';
+COMMENT ON FUNCTION pc_revoke(text, text, text, text[]) IS 'takes rights on one namespace back from a role';
 COMMENT ON FUNCTION pc_delete_namespace(text, text) IS 'drops a namespace with its records; whether there was one';
 
 COMMENT ON FUNCTION pc_upsert(text, text, jsonb) IS

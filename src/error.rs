@@ -121,6 +121,8 @@ pub enum Error {
     DeletionProtected { name: String },
     #[error("permission denied for index \"{name}\"")]
     PermissionDenied { name: String },
+    #[error("this session is for namespace \"{namespace}\" only")]
+    Pinned { namespace: String },
 
     // -- records --
     /// A record of a batch that cannot be written; the batch is refused whole.
@@ -217,7 +219,7 @@ impl Error {
             E::Unsupported { .. } => SqlState::FeatureNotSupported,
             E::NullArgument { .. } => SqlState::NullValueNotAllowed,
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
-            E::PermissionDenied { .. } => SqlState::InsufficientPrivilege,
+            E::PermissionDenied { .. } | E::Pinned { .. } => SqlState::InsufficientPrivilege,
             E::Record { source, .. } => source.sqlstate(),
             E::IndexShape { .. } => SqlState::FeatureNotSupported,
             E::ColumnWithoutDimensions => SqlState::InvalidParameterValue,
@@ -241,6 +243,7 @@ impl Error {
             E::DuplicateIndex { .. } => {
                 Some("Choose another name, or drop the old index with pc_delete_index.".into())
             }
+            E::Pinned { .. } => Some("The setting conifer.namespace says so.".into()),
             E::DeletionProtected { name } => Some(format!(
                 "Use pc_configure_index('{}', deletion_protection => 'disabled') first.",
                 name.replace('\'', "''")

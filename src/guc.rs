@@ -3,12 +3,16 @@
 
 use crate::index::plan;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
 
 /// On by default: the node is only chosen where its cost is lower than that of a sort.
 static ENABLE_TOPK_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Of the true nearest rows, the share a query finds on average at least.
 static RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.99);
+
+/// What the functions may be used for by the session; nothing or empty is everything.
+static NAMESPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// For tests of what large indexes do, on small ones.
 static TREE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(plan::TREE_ROWS as i32);
@@ -21,6 +25,12 @@ pub fn tree_rows() -> u64 {
 /// The recall goal, from 0.5 to 1; 1 is exact.
 pub fn recall() -> f64 {
     RECALL.get()
+}
+
+/// The only namespace that the functions may be used for, if the session is pinned to one.
+pub fn namespace() -> Option<String> {
+    let name = NAMESPACE.get()?;
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// May the planner consider `Custom Scan (ConiferTopK)`?
@@ -47,6 +57,14 @@ pub fn init() {
         0.5,
         1.0,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"conifer.namespace",
+        c"Sets the only namespace that Conifer's functions may be used for.",
+        c"Empty is no limit. What SQL on tables may do is a matter of rights and row security.",
+        &NAMESPACE,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

@@ -8,7 +8,7 @@ use crate::pg::btree::{self, FieldColumn, FieldKeys, Keys};
 use crate::pg::gin::{self, Matching};
 use crate::pg::memory::work_mem;
 use crate::pg::relation::{LockMode, Oid, Relation};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -30,10 +30,13 @@ struct Known {
 thread_local! {
     /// By their tables.
     static KNOWN: RefCell<HashMap<Oid, Vec<Rc<Known>>>> = RefCell::default();
+    /// How often something was forgotten.
+    static FORGOTTEN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Forgets a table whose description has changed, as it does when it gets or loses an index (or, None, all).
 pub fn forget(relation: Option<Oid>) {
+    FORGOTTEN.set(FORGOTTEN.get() + 1);
     KNOWN.with_borrow_mut(|known| match relation {
         Some(oid) => drop(known.remove(&oid)),
         None => known.clear(),
@@ -170,6 +173,7 @@ fn known(table: &Relation, column: i16) -> Rc<Known> {
     if let Some(known) = remembered {
         return known;
     }
+    let before = FORGOTTEN.get();
     let mut found = Known {
         column,
         ..Known::default()
@@ -188,6 +192,9 @@ fn known(table: &Relation, column: i16) -> Rc<Known> {
         }
     }
     let found = Rc::new(found);
+    if FORGOTTEN.get() != before {
+        return found; // an index may have come after the table was asked for its own
+    }
     KNOWN.with_borrow_mut(|known| {
         if known.len() >= MOST_KNOWN {
             known.clear();

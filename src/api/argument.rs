@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
+use crate::namespace::pin;
 use crate::record::rules;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,9 +20,11 @@ pub fn required<T>(argument: Option<T>, what: &'static str) -> Result<T, Error> 
     argument.ok_or(Error::NullArgument { what })
 }
 
-/// A namespace's canonical name.
+/// A namespace's canonical name: one that the session may use the functions for.
 pub fn namespace(argument: Option<&str>) -> Result<Cow<'_, str>, Error> {
-    rules::canonical_namespace(required(argument, "namespace")?)
+    let name = rules::canonical_namespace(required(argument, "namespace")?)?;
+    pin::check(&name)?;
+    Ok(name)
 }
 
 /// A page's size.

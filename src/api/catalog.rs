@@ -25,6 +25,8 @@ extension_sql_file!(
         namespace::pc_delete_namespace,
         namespace::pc_rename_namespace,
         namespace::pc_copy_namespace,
+        rights::pc_grant,
+        rights::pc_revoke,
         write::pc_upsert_json,
         write::pc_upsert_one,
         write::pc_upsert_text,

@@ -14,5 +14,6 @@ mod namespace;
 mod operators;
 mod pgvector_casts;
 mod query;
+mod rights;
 mod vector_type;
 mod write;

@@ -290,7 +290,7 @@ fn namespaces_asked(
     let problem = match (namespaces, prefix) {
         (Some(names), None) => {
             let names = texts(names, "namespace")?.into_iter();
-            let names = names.map(|name| Ok(rules::canonical_namespace(name)?.into_owned()));
+            let names = names.map(|name| Ok(namespace_name(Some(name))?.into_owned()));
             let mut names = names.collect::<Result<Vec<String>, Error>>()?;
             names.sort_unstable();
             names.dedup();

@@ -11,9 +11,11 @@ pub mod catalog;
 pub mod copy;
 mod find;
 mod partition;
+pub mod pin;
 pub mod read;
 pub mod record;
 pub mod rename;
+pub mod rights;
 pub mod search;
 pub mod sql;
 mod tally;
@@ -221,6 +223,7 @@ pub fn create_index(
     deletion_protection: &str,
     tags: &str,
 ) -> Result<IndexRow, Error> {
+    pin::check_unpinned()?;
     lock_index(name)?;
     if let Some(row) = catalog::find_index(name)? {
         if relation::owner(row.index.root).is_some() {
@@ -244,6 +247,7 @@ pub fn configure_index(
     name: &str,
     change: impl FnOnce(&IndexRow) -> Result<(String, String), Error>,
 ) -> Result<IndexRow, Error> {
+    pin::check_unpinned()?;
     lock_index(name)?;
     let row = index_row(name)?;
     if !access::owns(row.index.root) {
@@ -256,6 +260,7 @@ pub fn configure_index(
 
 /// Drops an index with all its namespaces. Owners only.
 pub fn drop_index(name: &str) -> Result<(), Error> {
+    pin::check_unpinned()?;
     lock_index(name)?;
     let row = index_row(name)?;
     if !access::owns(row.index.root) {

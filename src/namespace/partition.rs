@@ -13,9 +13,11 @@
 
 use super::catalog::{self, Index};
 use super::gone;
+use super::rights::Change;
 use crate::am;
 use crate::error::Error;
 use crate::metric::Metric;
+use crate::pg::access::Privilege;
 use crate::pg::relation::{self, LockMode, Oid};
 use crate::pg::{access, extension, transaction};
 use pgrx::Spi;
@@ -156,6 +158,31 @@ pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
         Some(name) => as_owner(index, leaf, || run(&format!("DROP TABLE {name}"))),
         None => Ok(()),
     }
+}
+
+/// Grants rights on a leaf to a role or takes them back, with the rights of its owner.
+pub fn change_rights(
+    index: &Index,
+    leaf: Oid,
+    role: &str,
+    privileges: &[Privilege],
+    change: Change,
+) -> Result<(), Error> {
+    let name = relation::qualified_name(leaf).ok_or_else(|| gone(index))?;
+    let privileges: Vec<_> = privileges.iter().map(|privilege| privilege.name()).collect();
+    let privileges = privileges.join(", ");
+    // No role can have this name.
+    let role = if role == "public" {
+        "PUBLIC".into()
+    } else {
+        quote(role)
+    };
+    as_owner(index, leaf, || {
+        run(&match change {
+            Change::Grant => format!("GRANT {privileges} ON TABLE {name} TO {role}"),
+            Change::Revoke => format!("REVOKE {privileges} ON TABLE {name} FROM {role}"),
+        })
+    })
 }
 
 /// Works on a table with the rights of its owner, who may be another than the root's: ALTER TABLE … OWNER TO does not

@@ -3,7 +3,7 @@
 
 use super::catalog::{self, Index, NamespaceRow};
 use super::record::{Parts, Record};
-use super::{Leaf, Reached, may_list, open_leaf, reach, sql};
+use super::{Leaf, Reached, may_list, open_leaf, pin, reach, sql};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::heap::{self, Snapshot};
@@ -102,6 +102,15 @@ pub fn visible_namespaces(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<NamespaceRow>, bool), Error> {
+    if let Some(name) = pin::pinned()? {
+        let is_asked =
+            name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after);
+        let row = catalog::find_namespace(index.root, &name)?.filter(|_| is_asked);
+        return Ok(match row {
+            Some(row) if may_list(index, &row)? => (vec![row], false),
+            _ => (Vec::new(), false),
+        });
+    }
     let (mut rows, mut more, mut failure) = (Vec::new(), false, None);
     catalog::each_namespace(index.root, prefix, after, |row| {
         match may_list(index, &row) {

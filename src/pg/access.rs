@@ -14,6 +14,19 @@ pub enum Privilege {
 }
 
 impl Privilege {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Select, Self::Insert, Self::Update, Self::Delete];
+
+    /// As SQL has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+
     fn raw(self) -> pg_sys::AclMode {
         let mode = match self {
             Privilege::Select => pg_sys::ACL_SELECT,

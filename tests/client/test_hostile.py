@@ -74,6 +74,8 @@ FUNCTIONS = [
     ("pc_describe_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 2),
     ("pc_list_namespaces", [("index", "text", INDEX), ("prefix", "text", STRINGS), ("limit", "bigint", LIMITS), ("pagination_token", "text", STRINGS)], 1),
     ("pc_delete_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 2),
+    ("pc_grant", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("role", "text", STRINGS), ("privileges", "text[]", TEXT_ARRAYS)], 3),
+    ("pc_revoke", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("role", "text", STRINGS), ("privileges", "text[]", TEXT_ARRAYS)], 3),
     ("pc_rename_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE)], 3),
     ("pc_copy_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE), ("to_index", "text", INDEX)], 3),
     ("pc_upsert", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("vectors", "jsonb", JSON)], 3),
