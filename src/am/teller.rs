@@ -168,7 +168,10 @@ fn field_keys(argument: SearchArgument<'_>) -> FieldKeys<'_> {
 fn known(table: &Relation, column: i16) -> Rc<Known> {
     let remembered = KNOWN.with_borrow(|known| {
         let of_table = known.get(&table.oid())?;
-        of_table.iter().find(|known| known.column == column).cloned()
+        of_table
+            .iter()
+            .find(|known| known.column == column)
+            .cloned()
     });
     if let Some(known) = remembered {
         return known;

@@ -183,4 +183,3 @@ fn model(row: &NamespaceRow, usage: Usage) -> JsonbOut {
     });
     JsonbOut::from_text(&model.to_string())
 }
-

@@ -124,8 +124,13 @@ fn add<'f>(found: &mut Vec<SearchArgument<'f>>, new: SearchArgument<'f>) {
         found.push(new);
         return;
     };
-    if let (Wanted::Number { from, to }, Wanted::Number { from: least, to: largest }) =
-        (&mut known.wanted, new.wanted)
+    if let (
+        Wanted::Number { from, to },
+        Wanted::Number {
+            from: least,
+            to: largest,
+        },
+    ) = (&mut known.wanted, new.wanted)
     {
         *from = of_both(*from, least, f64::gt);
         *to = of_both(*to, largest, f64::lt);
@@ -182,13 +187,18 @@ mod tests {
             let wanted = match argument.wanted {
                 Wanted::Number { from, to } => {
                     let tell = |bound: Option<Bound>| match bound {
-                        Some(Bound { number, included: true }) => format!("{number}"),
+                        Some(Bound {
+                            number,
+                            included: true,
+                        }) => format!("{number}"),
                         Some(Bound { number, .. }) => format!("({number})"),
                         None => String::new(),
                     };
                     format!("{}..{}", tell(from), tell(to))
                 }
-                Wanted::String(strings) => strings.into_iter().map(text).collect::<Vec<_>>().join("|"),
+                Wanted::String(strings) => {
+                    strings.into_iter().map(text).collect::<Vec<_>>().join("|")
+                }
             };
             format!("{} {wanted}", text(argument.field))
         };
@@ -215,7 +225,10 @@ mod tests {
             (r#"{"a": {"$lt": 1, "$gt": 2}}"#, &["a (2)..(1)"]),
             (r#"{"a": {"$in": ["y", "x"]}}"#, &["a x|y"]),
             // a list may have all of them
-            (r#"{"$and": [{"a": "x"}, {"a": "y"}, {"a": 1}]}"#, &["a 1..1", "a x"]),
+            (
+                r#"{"$and": [{"a": "x"}, {"a": "y"}, {"a": 1}]}"#,
+                &["a 1..1", "a x"],
+            ),
             (r#"{"a": {"$in": [5, "x"]}}"#, &[]),
             (r#"{"a": {"$in": []}}"#, &[]),
             (r#"{"a": true}"#, &[]),

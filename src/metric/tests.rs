@@ -75,7 +75,10 @@ fn ordinary_vectors_miss_the_bar_by_little() {
             let key = scorer.exact(&wave(from));
             let by_little = scorer.bar((key - 5e-5) as f32);
             assert!(scorer.misses(&by_little, &wave(from)), "{metric:?} {from}");
-            assert!((scorer.least(&wave(from)) - key).abs() < 5e-5, "{metric:?} {from}");
+            assert!(
+                (scorer.least(&wave(from)) - key).abs() < 5e-5,
+                "{metric:?} {from}"
+            );
             let equal = scorer.bar(key as f32);
             assert!(!scorer.misses(&equal, &wave(from)), "{metric:?} {from}");
         }

@@ -5,7 +5,8 @@
 use super::catalog::{self, Index};
 use super::record::Record;
 use super::{
-    Leaf, Reached, denied, lock_namespace, make_room, may, partition, reach, read, sql, unknown, write,
+    Leaf, Reached, denied, lock_namespace, make_room, may, partition, reach, read, sql, unknown,
+    write,
 };
 use crate::error::Error;
 use crate::metric::Metric;

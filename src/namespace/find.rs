@@ -32,16 +32,16 @@ impl Rows<'_, '_> {
         let pages = table.blocks();
         let fetcher = || Fetcher::new(table, pages, Snapshot::active());
         let tellers = match query.filter {
-            Some(filter) if !search::is_small(pages) => {
-                Tellers::of(table, pages, filter, METADATA)
-            }
+            Some(filter) if !search::is_small(pages) => Tellers::of(table, pages, filter, METADATA),
             _ => None,
         };
         let few = tellers.as_ref().and_then(|tellers| tellers.few(query.k));
         if let Some((_, places)) = few {
             return self.look_at_all(fetcher(), &places);
         }
-        let vectors = leaf.vector_index.filter(|_| search::pays(pages, index.dimension, guc::recall()));
+        let vectors = leaf
+            .vector_index
+            .filter(|_| search::pays(pages, index.dimension, guc::recall()));
         let lock = LockMode::AccessShare;
         match vectors.and_then(|vectors| Relation::try_open_any(vectors, lock)) {
             Some(vectors) if briefly => {

@@ -169,7 +169,10 @@ pub fn change_rights(
     change: Change,
 ) -> Result<(), Error> {
     let name = relation::qualified_name(leaf).ok_or_else(|| gone(index))?;
-    let privileges: Vec<_> = privileges.iter().map(|privilege| privilege.name()).collect();
+    let privileges: Vec<_> = privileges
+        .iter()
+        .map(|privilege| privilege.name())
+        .collect();
     let privileges = privileges.join(", ");
     // No role can have this name.
     let role = if role == "public" {

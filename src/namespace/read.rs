@@ -103,8 +103,7 @@ pub fn visible_namespaces(
     limit: usize,
 ) -> Result<(Vec<NamespaceRow>, bool), Error> {
     if let Some(name) = pin::pinned()? {
-        let is_asked =
-            name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after);
+        let is_asked = name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after);
         let row = catalog::find_namespace(index.root, &name)?.filter(|_| is_asked);
         return Ok(match row {
             Some(row) if may_list(index, &row)? => (vec![row], false),

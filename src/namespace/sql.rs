@@ -55,7 +55,11 @@ pub fn copy(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
         && let Some(root) = Relation::try_open(to.index.root, LockMode::AccessShare)
     {
         let further = root.columns_given().into_iter();
-        columns.extend(further.skip(columns.len() + 1).map(pgrx::spi::quote_identifier));
+        columns.extend(
+            further
+                .skip(columns.len() + 1)
+                .map(pgrx::spi::quote_identifier),
+        );
     }
     let columns = columns.join(", ");
     execute(

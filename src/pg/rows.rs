@@ -87,8 +87,7 @@ unsafe impl<Row: IntoDatums> RetAbi for TableIterator<'_, Row> {
             }
             let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32;
             let random = (*info).allowedModes & random != 0;
-            let caller =
-                pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let caller = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
             let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
             let columns = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
             pg_sys::MemoryContextSwitchTo(caller);

@@ -66,10 +66,7 @@ impl ScanKeys {
                 }
                 if let Some((from, included)) = from {
                     let (strategy, function) = if *included {
-                        (
-                            pg_sys::BTGreaterEqualStrategyNumber,
-                            pg_sys::F_FLOAT8GE,
-                        )
+                        (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_FLOAT8GE)
                     } else {
                         (pg_sys::BTGreaterStrategyNumber, pg_sys::F_FLOAT8GT)
                     };
