@@ -25,7 +25,7 @@ const WEIGHT_OF_SAMPLE: f64 = 16.0;
 pub(super) enum Asked {
     /// They told all rows.
     All(Vec<Tid>),
-    /// A few rows are to be looked at first: they are the next wave.
+    /// How many of a few rows pass is to be told first.
     Sample,
 }
 
@@ -48,7 +48,7 @@ impl Prices {
 }
 
 /// The share that passes, from a guess that weighs as much as some rows, and rows that were looked at.
-fn share(guess: f64, weight: f64, passed: usize, looked_at: u64) -> f64 {
+fn share(guess: f64, weight: f64, passed: usize, looked_at: usize) -> f64 {
     (passed as f64 + weight * guess) / (looked_at as f64 + weight)
 }
 
@@ -56,8 +56,11 @@ fn share(guess: f64, weight: f64, passed: usize, looked_at: u64) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Signatures,
-    /// Rows that they admit, which have been handed out.
-    Sample,
+    /// Rows that they admit: how many of how many pass.
+    Sample {
+        passed: usize,
+        of: usize,
+    },
     /// The nearest rows.
     Waves,
 }
@@ -86,15 +89,14 @@ impl IndexSearch<'_, '_> {
         let reckoning = Reckoning {
             // Of an index that grew no row is counted before VACUUM does it.
             rows: rows.max(self.search.rows() as f64),
-            k: (self.k - passed.min(self.k)).max(1) as f64,
+            k: self.wanted(passed) as f64,
         };
         let prices = Prices { reckoning, each };
         let phase = std::mem::replace(&mut self.phase, Phase::Waves);
         let verdict = match (phase, self.search.sampled()) {
             (Phase::Signatures, _) => self.by_signatures(prices)?,
-            (Phase::Sample, Some(sampled)) => {
-                let looked_at = self.search.stats.candidates;
-                self.passing = share(self.passing, WEIGHT_OF_GUESS, passed, looked_at);
+            (Phase::Sample { passed, of }, Some(sampled)) => {
+                self.passing = share(self.passing, WEIGHT_OF_GUESS, passed, of);
                 Verdict::of(prices.most(sampled.may_match * self.passing, self.passing))
             }
             (_, sampled) => self.by_waves(prices, sampled, passed),
@@ -102,11 +104,18 @@ impl IndexSearch<'_, '_> {
         match verdict {
             Verdict::Wait => Ok(None),
             Verdict::LookAt(rows) => {
-                self.phase = Phase::Sample;
                 self.wave = rows.into_iter().map(heap_tid).collect();
                 Ok(Some(Asked::Sample))
             }
             Verdict::Ask(most) => Ok(self.be_told(most, reckoning).map(Asked::All)),
+        }
+    }
+
+    /// How many more rows are wanted. Those found before the first wave are of other tables, which this one may better.
+    fn wanted(&self, passed: usize) -> usize {
+        match self.search.stats.passes {
+            0 => self.k,
+            _ => self.k.saturating_sub(passed).max(1),
         }
     }
 
@@ -120,11 +129,11 @@ impl IndexSearch<'_, '_> {
         if let Some(most) = prices.most(sampled.matching, self.passing) {
             return Ok(Verdict::Ask(most));
         }
-        let least = share(self.passing, WEIGHT_OF_GUESS, 0, sample::ROWS as u64);
+        let least = share(self.passing, WEIGHT_OF_GUESS, 0, sample::ROWS);
         if prices.most(sampled.may_match * least, least).is_none() {
             return Ok(Verdict::Wait);
         }
-        let rows = self.search.hand_out_sample();
+        let rows = self.search.sampled_rows();
         Ok(if rows.is_empty() {
             Verdict::Wait
         } else {
@@ -134,7 +143,7 @@ impl IndexSearch<'_, '_> {
 
     /// Where nothing else tells how many rows match, the nearest do.
     fn by_waves(&self, prices: Prices, sampled: Option<Shares>, passed: usize) -> Verdict {
-        let looked_at = self.search.stats.candidates;
+        let looked_at = self.search.stats.candidates as usize;
         if looked_at == 0 {
             return Verdict::Wait;
         }

@@ -49,6 +49,8 @@ pub struct IndexSearch<'p, 'r> {
 pub enum Next<'s> {
     /// Those that are the next nearest by their codes; none when the search is over.
     Wave(&'s [Tid]),
+    /// How many of these pass the filter is to be told by [`IndexSearch::tell`]; they are not handed out.
+    Sample(&'s [Tid]),
     /// All that may pass the filter, whatever was looked at before: they are few, and the search is over.
     All(Vec<Tid>),
 }
@@ -102,18 +104,24 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         if passed < self.k || self.search.stats.passes == 0 {
             match self.ask(passed)? {
                 Some(Asked::All(rows)) => return Ok(Next::All(rows)),
-                Some(Asked::Sample) => return Ok(Next::Wave(&self.wave)),
+                Some(Asked::Sample) => return Ok(Next::Sample(&self.wave)),
                 None => {}
             }
         }
-        // That of rows of a sample is no bar to speak of.
-        let bar = bar.filter(|_| self.search.stats.passes > 0);
         let bar = bar.map(|key| rounded_up(self.metric.estimate_unit(key)));
         self.wave.clear();
         let wave = self.search.next(bar)?;
         self.wave
             .extend(wave.iter().map(|found| heap_tid(found.tid)));
         Ok(Next::Wave(&self.wave))
+    }
+
+    /// So many rows of a [`Next::Sample`] pass.
+    pub fn tell(&mut self, passed: usize) {
+        self.phase = Phase::Sample {
+            passed,
+            of: self.wave.len(),
+        };
     }
 
     /// The ordinary index that told which rows may match, if one did, and how many it told.

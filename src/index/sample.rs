@@ -81,13 +81,11 @@ impl<P: ReadPages> Search<'_, P> {
         Ok(())
     }
 
-    /// A few of the rows whose signatures are admitted, in the order of their places: they count as handed out.
-    pub fn hand_out_sample(&mut self) -> Vec<EntryTid> {
+    /// A few of the rows whose signatures are admitted, in the order of their places.
+    pub fn sampled_rows(&mut self) -> Vec<EntryTid> {
         let mut rows = std::mem::take(&mut self.sampled_rows);
         rows.sort_unstable();
         rows.dedup();
-        self.stats.candidates += rows.len() as u64;
-        self.given.extend(&rows);
         rows
     }
 

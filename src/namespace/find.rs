@@ -79,6 +79,14 @@ impl Rows<'_, '_> {
             match search.next(self.best.bar(), self.best.count())? {
                 Next::Wave([]) => return Ok(()),
                 Next::Wave(wave) => fetcher.fetch(wave, |_, tid, row| self.offer(tid, row))?,
+                Next::Sample(rows) => {
+                    let mut passed = 0;
+                    fetcher.fetch(rows, |_, _, row| {
+                        passed += usize::from(self.passes(row)?);
+                        Ok(())
+                    })?;
+                    search.tell(passed);
+                }
                 Next::All(places) => {
                     self.forget();
                     return self.look_at_all(fetcher, &places);

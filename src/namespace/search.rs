@@ -15,7 +15,7 @@ use crate::index::topk::TopK;
 use crate::metric::Bar;
 use crate::pg::access::Privilege;
 use crate::pg::heap::{self, Tid};
-use crate::pg::leaf::RecordReader;
+use crate::pg::leaf::{RecordReader, StoredRecord};
 use crate::pg::relation::LockMode;
 use crate::record::jsonb;
 use std::cmp::Ordering;
@@ -212,6 +212,11 @@ impl Rows<'_, '_> {
             .with_values(row, scratch, |vector| scorer.least(vector))
     }
 
+    /// Whether a row passes the filter.
+    pub(super) fn passes(&self, row: &[u8]) -> Result<bool, Error> {
+        passes(self.best.query, &self.reader.read(row)?)
+    }
+
     pub(super) fn offer(&mut self, tid: Tid, row: &[u8]) -> Result<(), Error> {
         let (best, reader) = (&mut *self.best, self.reader);
         let (scorer, scratch) = (&best.query.scorer, &mut best.scratch);
@@ -230,9 +235,7 @@ impl Rows<'_, '_> {
             return Ok(());
         }
         let stored = reader.read(row)?;
-        if let Some(filter) = best.query.filter
-            && !stored.with_metadata(|payload| matches(filter, payload))?
-        {
+        if !passes(best.query, &stored)? {
             return Ok(());
         }
         if worst.is_none_or(|worst| (rank, &*stored.id, self.place) < worst.order()) {
@@ -264,6 +267,13 @@ impl Rows<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+fn passes(query: &Query<'_>, stored: &StoredRecord<'_>) -> Result<bool, Error> {
+    match query.filter {
+        Some(filter) => stored.with_metadata(|payload| matches(filter, payload)),
+        None => Ok(true),
     }
 }
 

@@ -69,6 +69,11 @@ impl TopKScan {
             match search.next(bar, kept.len())? {
                 Next::Wave([]) => break None,
                 Next::Wave(wave) => self.look_at(&mut rows, wave, &mut kept)?,
+                Next::Sample(places) => {
+                    rows.prefetch(places);
+                    let passed = places.iter().filter(|place| rows.go_to(**place)).count();
+                    search.tell(passed);
+                }
                 Next::All(matching) => break Some(matching),
             }
         };
