@@ -61,6 +61,15 @@ CREATE UNIQUE INDEX namespaces_root_namespace ON conifer.namespaces (root, names
 CREATE INDEX namespaces_leaf ON conifer.namespaces (leaf);
 COMMENT ON TABLE conifer.namespaces IS 'one row for each namespace: its index and its leaf';
 
+CREATE TABLE conifer.limits (
+    root        regclass NOT NULL,
+    namespace   text     COLLATE "C" NOT NULL,
+    max_records bigint,
+    max_bytes   bigint
+);
+CREATE UNIQUE INDEX limits_root_namespace ON conifer.limits (root, namespace);
+COMMENT ON TABLE conifer.limits IS 'what namespaces may hold; a row without a name is for all namespaces of the index';
+
 CREATE SEQUENCE conifer.relation_number;
 COMMENT ON SEQUENCE conifer.relation_number IS 'numbers in the names of buckets and leaves';
 
@@ -70,6 +79,7 @@ GRANT SELECT ON conifer.indexes TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('conifer.indexes', '');
 SELECT pg_catalog.pg_extension_config_dump('conifer.buckets', '');
 SELECT pg_catalog.pg_extension_config_dump('conifer.namespaces', '');
+SELECT pg_catalog.pg_extension_config_dump('conifer.limits', '');
 SELECT pg_catalog.pg_extension_config_dump('conifer.relation_number', '');
 
 -- DROP TABLE on a root, a bucket or a leaf (or on their schema or owner) takes the catalog rows along. It runs with the
@@ -89,6 +99,7 @@ BEGIN
     DELETE FROM conifer.buckets WHERE bucket::oid = ANY (dropped);
     DELETE FROM conifer.namespaces WHERE root::oid = ANY (dropped);
     DELETE FROM conifer.buckets WHERE root::oid = ANY (dropped);
+    DELETE FROM conifer.limits WHERE root::oid = ANY (dropped);
     DELETE FROM conifer.indexes WHERE root::oid = ANY (dropped);
 END
 $$;

@@ -37,6 +37,8 @@ pub enum SqlState {
     DuplicateObject,
     /// 54000: beyond a fixed limit.
     ProgramLimitExceeded,
+    /// 53400: beyond a limit that was set.
+    ConfigurationLimitExceeded,
     /// 55000: the object is not in a state that allows it (deletion protection).
     ObjectNotInPrerequisiteState,
     /// 40001: a concurrent change that this isolation level cannot pass over.
@@ -121,6 +123,14 @@ pub enum Error {
     DeletionProtected { name: String },
     #[error("permission denied for index \"{name}\"")]
     PermissionDenied { name: String },
+    /// Of a namespace, in records or bytes.
+    #[error("namespace \"{namespace}\" would have {actual} {what}, more than its limit of {limit}")]
+    LimitExceeded {
+        namespace: String,
+        what: &'static str,
+        limit: i64,
+        actual: u64,
+    },
     #[error("this session is for namespace \"{namespace}\" only")]
     Pinned { namespace: String },
 
@@ -217,6 +227,7 @@ impl Error {
             | E::MetadataNotObject { .. }
             | E::InvalidFilter { .. } => SqlState::InvalidParameterValue,
             E::Unsupported { .. } => SqlState::FeatureNotSupported,
+            E::LimitExceeded { .. } => SqlState::ConfigurationLimitExceeded,
             E::NullArgument { .. } => SqlState::NullValueNotAllowed,
             E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
             E::PermissionDenied { .. } | E::Pinned { .. } => SqlState::InsufficientPrivilege,
@@ -243,6 +254,10 @@ impl Error {
             E::DuplicateIndex { .. } => {
                 Some("Choose another name, or drop the old index with pc_delete_index.".into())
             }
+            E::LimitExceeded { .. } => Some(
+                "Delete records, or have the owner of the index raise the limit with pc_set_limits."
+                    .into(),
+            ),
             E::Pinned { .. } => Some("The setting conifer.namespace says so.".into()),
             E::DeletionProtected { name } => Some(format!(
                 "Use pc_configure_index('{}', deletion_protection => 'disabled') first.",

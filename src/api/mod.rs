@@ -9,6 +9,7 @@ mod catalog;
 mod filter;
 mod index;
 mod inspect;
+mod limits;
 mod machine;
 mod namespace;
 mod operators;

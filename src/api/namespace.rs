@@ -7,7 +7,7 @@ use crate::namespace::catalog::NamespaceRow;
 use crate::namespace::copy::{Place, copy_namespace};
 use crate::namespace::read::Usage;
 use crate::namespace::rename::rename_namespace;
-use crate::namespace::{self, Dropped, catalog, read, unknown};
+use crate::namespace::{self, Dropped, catalog, limits, read, unknown};
 use crate::pg::json::JsonbOut;
 use crate::pg::relation::{self, Regclass};
 use crate::pg::report::OrReport;
@@ -117,7 +117,9 @@ fn pc_delete_namespace(index: Option<&str>, namespace: Option<&str>) -> bool {
     let delete = || -> Result<bool, Error> {
         transaction::begin_write(c"pc_delete_namespace()");
         let index = namespace::index(required(index, "index")?)?;
-        let dropped = namespace::drop_namespace(&index, &namespace_name(namespace)?)?;
+        let name = namespace_name(namespace)?;
+        let dropped = namespace::drop_namespace(&index, &name)?;
+        limits::forget(&index, &name)?;
         Ok(matches!(dropped, Dropped::Records(_)))
     };
     delete().or_report()

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
+use super::limits::{self, Written};
 use super::record::{MetadataChange, Record};
 use super::search::matches;
 use super::tally::Tally;
@@ -152,15 +153,30 @@ pub fn update(
     condition: &Condition<'_>,
     change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
-    let leaf = match reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)? {
-        Reached::Missing => return Ok(0),
-        Reached::Sql => return sql::update_matching(index, namespace, condition, change),
-        Reached::Direct(leaf) => leaf,
-    };
+    let reached = reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)?;
+    limits::within(index, namespace, || {
+        let records = match reached {
+            Reached::Missing => 0,
+            Reached::Sql => sql::update_matching(index, namespace, condition, change)?,
+            Reached::Direct(leaf) => update_directly(&leaf, namespace, condition, change)?,
+        };
+        Ok(Written {
+            records,
+            inserted: false,
+        })
+    })
+}
+
+fn update_directly(
+    leaf: &Leaf,
+    namespace: &str,
+    condition: &Condition<'_>,
+    change: &MetadataChange<'_>,
+) -> Result<u64, Error> {
     leaf.relation.check_replica_identity(true);
     let reader = RecordReader::new(&leaf.relation);
     let mut new = Buffers::default();
-    write_passing(&leaf, namespace, condition, |writer, tid| {
+    write_passing(leaf, namespace, condition, |writer, tid| {
         writer.update(tid, |row| {
             let stored = reader.read(row)?;
             if !condition.holds(&stored)? {

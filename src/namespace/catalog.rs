@@ -1,6 +1,7 @@
 //! The catalog of indexes, buckets and namespaces (sql/catalog.sql) as Rust values.
 #![forbid(unsafe_code)]
 
+use super::limits::Limits;
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::catalog::{Key, Row, Table, Value};
@@ -10,12 +11,14 @@ use std::ffi::CStr;
 pub const INDEXES: &CStr = c"indexes";
 pub const BUCKETS: &CStr = c"buckets";
 pub const NAMESPACES: &CStr = c"namespaces";
+pub const LIMITS: &CStr = c"limits";
 pub const RELATION_NUMBER: &CStr = c"relation_number";
 
 const INDEXES_NAME: &CStr = c"indexes_name";
 const INDEXES_ROOT: &CStr = c"indexes_root";
 const BUCKETS_KEY: &CStr = c"buckets_root_remainder";
 const NAMESPACES_KEY: &CStr = c"namespaces_root_namespace";
+const LIMITS_KEY: &CStr = c"limits_root_namespace";
 
 /// What never changes of an index.
 #[derive(Clone, Debug)]
@@ -195,12 +198,47 @@ fn namespace_row(row: Row) -> NamespaceRow {
     }
 }
 
+/// The limits set for that name, if any.
+pub fn find_limits(root: Oid, namespace: &str) -> Result<Limits, Error> {
+    let keys = limits_key(root, namespace);
+    let row = Table::open(LIMITS, LockMode::AccessShare)?.find(LIMITS_KEY, &keys);
+    Ok(row.map_or_else(Limits::default, |row| Limits {
+        records: row.bigint(3),
+        bytes: row.bigint(4),
+    }))
+}
+
+/// Sets limits, or removes them. The caller holds the lock on the name.
+pub fn set_limits(root: Oid, namespace: &str, limits: Limits) -> Result<(), Error> {
+    let table = Table::open(LIMITS, LockMode::RowExclusive)?;
+    if let Some(row) = table.find(LIMITS_KEY, &limits_key(root, namespace)) {
+        table.delete(&row);
+    }
+    if limits != Limits::default() {
+        table.insert(&[
+            Value::Oid(root),
+            Value::Text(namespace),
+            Value::Bigint(limits.records),
+            Value::Bigint(limits.bytes),
+        ]);
+    }
+    Ok(())
+}
+
+fn limits_key(root: Oid, namespace: &str) -> [Key<'_>; 2] {
+    [
+        Key::Equal(1, Value::Oid(root)),
+        Key::Equal(2, Value::Text(namespace)),
+    ]
+}
+
 /// Removes every row of a root that is gone.
 pub fn forget_root(root: Oid) -> Result<(), Error> {
     let keys = [Key::Equal(1, Value::Oid(root))];
     for (table, index) in [
         (NAMESPACES, NAMESPACES_KEY),
         (BUCKETS, BUCKETS_KEY),
+        (LIMITS, LIMITS_KEY),
         (INDEXES, INDEXES_ROOT),
     ] {
         let table = Table::open(table, LockMode::RowExclusive)?;

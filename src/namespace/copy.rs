@@ -5,8 +5,8 @@
 use super::catalog::{self, Index};
 use super::record::Record;
 use super::{
-    Leaf, Reached, denied, lock_namespace, make_room, may, partition, reach, read, sql, unknown,
-    write,
+    Leaf, Reached, denied, limits, lock_namespace, make_room, may, partition, reach, read, sql,
+    unknown, write,
 };
 use crate::error::Error;
 use crate::metric::Metric;
@@ -62,13 +62,16 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     drop(target);
     partition::attach_leaf(to.index, table, to.namespace)?;
     catalog::insert_namespace(to.index.root, to.namespace, table)?;
+    limits::check_new(to.index, to.namespace)?;
     Ok(copied)
 }
 
 fn copy_by_sql(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     partition::create_leaf(to.index, to.namespace)?;
     transaction::increment_command();
-    sql::copy(from, to)
+    let copied = sql::copy(from, to)?;
+    limits::check_new(to.index, to.namespace)?;
+    Ok(copied)
 }
 
 fn copy_rows(leaf: &Leaf, to: Place<'_>, target: &Relation) -> Result<u64, Error> {

@@ -10,6 +10,7 @@ mod cache;
 pub mod catalog;
 pub mod copy;
 mod find;
+pub mod limits;
 mod partition;
 pub mod pin;
 pub mod read;
@@ -26,7 +27,7 @@ use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{extension, heap, transaction, writer};
+use crate::pg::{extension, heap, transaction, uncached, writer};
 use crate::storage;
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
@@ -82,6 +83,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
                     leaf: row.leaf,
                     id_index: None,
                     vector_index: None,
+                    limits: None,
                 },
                 None => return Ok(None),
             },
@@ -118,8 +120,10 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
                     leaf: entry.leaf,
                     id_index,
                     vector_index,
+                    limits: None,
                 };
-                cache::remember_leaf(index.root, namespace, entry);
+                let cold = cache::remember_leaf(index.root, namespace, entry);
+                cold.into_iter().for_each(let_go);
                 entry
             }
         };
@@ -131,6 +135,15 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
             }));
         }
     }
+}
+
+/// Lets go of what this backend holds of a leaf that was not used for long: it may meet more than memory holds.
+fn let_go(entry: LeafEntry) {
+    if let Some(index) = entry.vector_index {
+        storage::forget(Some(index));
+    }
+    am::teller::forget(Some(entry.leaf));
+    uncached::let_go(entry.leaf);
 }
 
 /// Creates a namespace unless it exists. True if it was created. Concurrent first upserts wait for each other here.

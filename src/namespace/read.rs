@@ -10,6 +10,7 @@ use crate::pg::heap::{self, Snapshot};
 use crate::pg::leaf::{self, RecordReader};
 use crate::pg::probe::Probe;
 use crate::pg::relation::{LockMode, Relation};
+use crate::pg::uncached::UncachedTable;
 
 pub(super) const ALL: Parts = Parts {
     values: true,
@@ -137,19 +138,23 @@ pub struct Usage {
     pub bytes: u64,
 }
 
-/// Counts a namespace's records and bytes, holding its lock no longer than that takes; None if it is gone.
+/// Counts a namespace's records and bytes, holding its lock no longer than that takes; None if it is gone. This backend's caches keep nothing of it.
 pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> {
-    let lock = LockMode::AccessShare;
-    let Some(relation) = Relation::try_open(row.leaf, lock) else {
+    let Some(table) = UncachedTable::lock(row.leaf) else {
         return Ok(None);
     };
-    let relation = relation.unlock_on_drop(lock);
-    let bytes = relation.total_bytes();
-    let by_pages = leaf::is_leaf(&relation) && !access::has_row_security(index.root);
-    let records = if by_pages {
-        heap::count(&relation, Snapshot::active())
-    } else {
+    let bytes = table.total_bytes();
+    let records = if access::has_row_security(index.root) {
         sql::count(index, &row.name, None)?
+    } else {
+        let snapshot = Snapshot::active();
+        match table.count(snapshot) {
+            Some(records) => records,
+            None => match Relation::try_open(row.leaf, LockMode::AccessShare) {
+                Some(relation) if leaf::is_leaf(&relation) => heap::count(&relation, snapshot),
+                _ => sql::count(index, &row.name, None)?,
+            },
+        }
     };
     Ok(Some(Usage { records, bytes }))
 }

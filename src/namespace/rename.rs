@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
+use super::limits::Limits;
 use super::{check_may_drop, denied, lock_moving, lock_namespaces, make_room, partition, unknown};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
@@ -23,5 +24,12 @@ pub fn rename_namespace(index: &Index, from: &str, to: &str) -> Result<(), Error
         .ok_or_else(|| unknown(index, from))?;
     make_room(index, to)?;
     partition::move_leaf(index, row.leaf, to)?;
-    catalog::rename_namespace(&row, to)
+    catalog::rename_namespace(&row, to)?;
+    // They are the tenant's, not the name's.
+    let limits = catalog::find_limits(index.root, from)?;
+    if limits != Limits::default() {
+        catalog::set_limits(index.root, from, Limits::default())?;
+        catalog::set_limits(index.root, to, limits)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
+use super::limits::{self, Written};
 use super::record::MetadataChange;
 use super::{Leaf, Reached, reach, reach_or_create, sql};
 use crate::error::Error;
@@ -38,17 +39,33 @@ pub fn upsert(index: &Index, namespace: &str, records: Vec<NewRecord<'_>>) -> Re
         return Ok(0);
     }
     let records = last_of_each_id(records);
-    let Reached::Direct(leaf) = reach_or_create(index, namespace, &UPSERT)? else {
-        return sql::upsert(index, namespace, &records);
-    };
+    let reached = reach_or_create(index, namespace, &UPSERT)?;
+    limits::within(index, namespace, || match reached {
+        Reached::Direct(leaf) => upsert_directly(&leaf, namespace, &records),
+        _ => Ok(Written {
+            records: sql::upsert(index, namespace, &records)?,
+            inserted: true,
+        }),
+    })
+}
+
+fn upsert_directly(
+    leaf: &Leaf,
+    namespace: &str,
+    records: &[NewRecord<'_>],
+) -> Result<Written, Error> {
     let snapshot = WriteSnapshot::push();
     leaf.relation.check_replica_identity(true);
-    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
-    writer.upsert_all(namespace, leaf.id_index, &records)?;
+    let mut writer = open_writer(leaf, namespace, &snapshot)?;
+    writer.upsert_all(namespace, leaf.id_index, records)?;
+    let inserted = writer.inserted() > 0;
     writer.finish();
     drop(snapshot);
     transaction::increment_command();
-    Ok(records.len() as u64)
+    Ok(Written {
+        records: records.len() as u64,
+        inserted,
+    })
 }
 
 /// In the order of ids: two batches that share ids then lock them in one order and do not deadlock.
@@ -67,17 +84,33 @@ pub fn update(
     vector: Option<&[f32]>,
     change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
-    let leaf = match reach(index, namespace, LockMode::RowExclusive, &UPDATE)? {
-        Reached::Missing => return Ok(0),
-        Reached::Sql => return sql::update(index, namespace, id, vector, change),
-        Reached::Direct(leaf) => leaf,
-    };
+    let reached = reach(index, namespace, LockMode::RowExclusive, &UPDATE)?;
+    limits::within(index, namespace, || {
+        let records = match reached {
+            Reached::Missing => 0,
+            Reached::Sql => sql::update(index, namespace, id, vector, change)?,
+            Reached::Direct(leaf) => update_directly(&leaf, namespace, id, vector, change)?,
+        };
+        Ok(Written {
+            records,
+            inserted: false,
+        })
+    })
+}
+
+fn update_directly(
+    leaf: &Leaf,
+    namespace: &str,
+    id: &str,
+    vector: Option<&[f32]>,
+    change: &MetadataChange<'_>,
+) -> Result<u64, Error> {
     let snapshot = WriteSnapshot::push();
     leaf.relation.check_replica_identity(true);
-    let mut writer = open_writer(&leaf, namespace, &snapshot)?;
+    let mut writer = open_writer(leaf, namespace, &snapshot)?;
     let reader = RecordReader::new(&leaf.relation);
     let mut buffers = Buffers::default();
-    let written = match find(&leaf, namespace, id, &snapshot)? {
+    let written = match find(leaf, namespace, id, &snapshot)? {
         None => 0,
         Some(tid) => {
             let outcome = writer.update(tid, |row| {

@@ -14,6 +14,8 @@ pub enum Value<'a> {
     Oid(Oid),
     Int(i32),
     Text(&'a str),
+    /// None is NULL.
+    Bigint(Option<i64>),
     /// JSON text for a jsonb column.
     Json(&'a str),
     /// The transaction's start, for a timestamptz column.
@@ -26,6 +28,7 @@ impl Value<'_> {
             Value::Oid(oid) => Some(pg_sys::Datum::from(oid)),
             Value::Int(int) => int.into_datum(),
             Value::Text(text) => text.into_datum(),
+            Value::Bigint(number) => number.into_datum(),
             Value::Json(text) => Some(super::json::jsonb_from_text(text)),
             // SAFETY: reads the transaction's start time.
             Value::Now => unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }.into_datum(),
@@ -58,6 +61,10 @@ impl Row {
 
     pub fn int(&self, number: usize) -> i32 {
         self.get::<i32>(number).unwrap_or_default()
+    }
+
+    pub fn bigint(&self, number: usize) -> Option<i64> {
+        self.get::<i64>(number)
     }
 
     pub fn text(&self, number: usize) -> String {

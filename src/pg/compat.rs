@@ -2,6 +2,7 @@
 
 pub mod bitmap;
 
+use super::index_relation::FileId;
 use pgrx::pg_sys;
 
 /// Attribute `index` (from 0) of a descriptor: 18 keeps compact copies in front of the full ones.
@@ -297,6 +298,60 @@ pub unsafe fn read_recent_buffer(
     }
 }
 
+/// The name of a relation's main file for the storage manager.
+#[cfg(feature = "pg15")]
+fn locator(file: FileId) -> pg_sys::RelFileNode {
+    pg_sys::RelFileNode {
+        spcNode: pg_sys::Oid::from(file.0),
+        dbNode: pg_sys::Oid::from(file.1),
+        relNode: pg_sys::Oid::from(file.2),
+    }
+}
+
+/// The name of a relation's main file for the storage manager.
+#[cfg(not(feature = "pg15"))]
+fn locator(file: FileId) -> pg_sys::RelFileLocator {
+    pg_sys::RelFileLocator {
+        spcOid: pg_sys::Oid::from(file.0),
+        dbOid: pg_sys::Oid::from(file.1),
+        relNumber: pg_sys::Oid::from(file.2),
+    }
+}
+
+/// Pins a page of a relation that need not be open.
+///
+/// # Safety
+/// The relation is locked, not temporary, and has such a page.
+pub unsafe fn read_uncached(
+    file: FileId,
+    is_permanent: bool,
+    block: u32,
+    strategy: pg_sys::BufferAccessStrategy,
+) -> pg_sys::Buffer {
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ReadBufferWithoutRelcache(
+            locator(file),
+            pg_sys::ForkNumber::MAIN_FORKNUM,
+            block,
+            pg_sys::ReadBufferMode::RBM_NORMAL,
+            strategy,
+            is_permanent,
+        )
+    }
+}
+
+/// Closes the file of a relation that was read without being open.
+///
+/// # Safety
+/// Nobody goes on with a storage-manager handle on it that was had before.
+pub unsafe fn close_file(file: FileId) {
+    /// InvalidBackendId, INVALID_PROC_NUMBER: not a temporary relation.
+    const NO_BACKEND: i32 = -1;
+    // SAFETY: the caller's contract.
+    unsafe { pg_sys::smgrclose(pg_sys::smgropen(locator(file), NO_BACKEND)) };
+}
+
 /// Does the path key ask for ascending order?
 ///
 /// # Safety
@@ -379,7 +434,7 @@ pub fn snapshots_expire() -> bool {
 ///
 /// # Safety
 /// `relation` must be open.
-pub unsafe fn file_id(relation: pg_sys::Relation) -> (u32, u32, u32) {
+pub unsafe fn file_id(relation: pg_sys::Relation) -> FileId {
     // SAFETY: the caller's contract.
     unsafe {
         #[cfg(feature = "pg15")]

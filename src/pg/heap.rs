@@ -7,14 +7,18 @@ pub mod fetch;
 pub(in crate::pg) mod page;
 mod visibility;
 
-use super::relation::Relation;
+use super::compat;
+use super::index_relation::FileId;
+use super::relation::{Oid, Relation};
 use crate::error::Error;
+pub use page::forget;
 use page::{
     PageSource, Pin, item_id, max_offset, page_of, prefetch_page, prefetch_tuple, tuple_bytes,
 };
 use pgrx::pg_sys;
 use std::marker::PhantomData;
-use visibility::{MAX_TUPLES, begin_read, visible_offsets};
+pub use visibility::is_serializable;
+use visibility::{Counted, MAX_TUPLES, begin_read, count_on_page, visible_offsets};
 
 /// Where a row version lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,6 +186,79 @@ pub fn estimate_count(relation: &Relation, snapshot: Snapshot<'_>, pages: u32) -
         (0..pages).map(|step| (u64::from(step) * u64::from(blocks) / u64::from(pages)) as u32);
     let rows = count_blocks(relation, snapshot, sample);
     (u128::from(rows) * u128::from(blocks) / u128::from(pages)) as u64
+}
+
+/// A table's file, read without a relcache entry.
+pub struct UncachedFile {
+    pub file: FileId,
+    /// WAL-logged.
+    pub is_permanent: bool,
+}
+
+/// Rows of a heap table of so many pages that `snapshot` sees; the table is locked but not open. Not under serializable isolation.
+pub fn count_uncached(table: Oid, file: &UncachedFile, blocks: u32, snapshot: Snapshot<'_>) -> u64 {
+    let strategy = page::ReadStrategy::in_bulk(blocks);
+    let mut rows = 0;
+    for block in 0..blocks {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the table is locked, so that its file is there and keeps its pages.
+        let pin = Pin(unsafe {
+            compat::read_uncached(file.file, file.is_permanent, block, strategy.raw())
+        });
+        rows += count_on_page(table, snapshot, &pin, block, Counted::Visible);
+    }
+    if blocks > 0 {
+        // SAFETY: who has it open as a relation opens the file again.
+        unsafe { compat::close_file(file.file) };
+    }
+    rows
+}
+
+/// Rows of `relation` that the transaction's own view of this moment sees, and those that others have inserted and may yet commit.
+pub fn count_with_pending(relation: &Relation) -> u64 {
+    let snapshot = LatestSnapshot::take();
+    let blocks = relation.blocks();
+    let mut source = PageSource::in_bulk(relation, blocks);
+    let mut rows = 0;
+    for block in 0..blocks {
+        pgrx::check_for_interrupts!();
+        let pin = source.read(block);
+        rows += count_on_page(
+            relation.oid(),
+            snapshot.get(),
+            &pin,
+            block,
+            Counted::WithPending,
+        );
+    }
+    rows
+}
+
+/// A snapshot of this moment, whatever the isolation level, with the transaction's own commands so far; given back on drop.
+struct LatestSnapshot(pg_sys::Snapshot);
+
+impl LatestSnapshot {
+    fn take() -> Self {
+        // SAFETY: inside a transaction.
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+    }
+
+    fn get(&self) -> Snapshot<'_> {
+        Snapshot {
+            raw: self.0,
+            life: PhantomData,
+        }
+    }
+}
+
+impl Drop for LatestSnapshot {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // abort gives it back
+        }
+        // SAFETY: registered by `take`.
+        unsafe { pg_sys::UnregisterSnapshot(self.0) };
+    }
 }
 
 /// Reads one row version found by a scan under the same snapshot (which keeps it from being pruned).

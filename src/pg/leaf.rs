@@ -40,6 +40,24 @@ pub fn is_leaf(relation: &Relation) -> bool {
     relation.is_heap() && relation.column_count() >= COLUMNS && (1..=COLUMNS).all(fits)
 }
 
+/// More records with a vector than this the pages of a leaf cannot hold.
+pub fn most_records(relation: &Relation, dimension: usize) -> u64 {
+    /// A row's header, the shortest namespace, id and length of a vector, and the line pointer.
+    const LEAST: usize = 24 + 1 + 2 + 4 + size_of::<pg_sys::ItemIdData>();
+    /// A vector in the TOAST table, or compressed.
+    const LEAST_ELSEWHERE: usize = 18;
+    /// Below this the vector fits a page beside the longest namespace and id, and MAIN keeps it in the row as it is.
+    const SURELY_INLINE: usize = 6800;
+    let bytes = 4 * dimension;
+    let is_main = relation.attribute(VALUES).attstorage as u8 == pg_sys::TYPSTORAGE_MAIN;
+    let vector = if is_main && bytes < SURELY_INLINE {
+        bytes
+    } else {
+        bytes.min(LEAST_ELSEWHERE)
+    };
+    u64::from(relation.blocks()) * (pg_sys::BLCKSZ as usize / (LEAST + vector)) as u64
+}
+
 /// Reads records out of the rows of one leaf.
 pub struct RecordReader {
     layout: TupleLayout,

@@ -48,6 +48,7 @@ pub mod text;
 pub mod transaction;
 pub mod tuple;
 pub mod typmod;
+pub mod uncached;
 pub mod varlena;
 pub mod vector_datum;
 pub mod writer;

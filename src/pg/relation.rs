@@ -300,6 +300,12 @@ pub fn lock(relation: Oid, mode: LockMode) -> bool {
     Relation::try_open(relation, mode).is_some()
 }
 
+/// Has every backend look at a relation's description anew once this transaction has committed.
+pub fn announce_change(relation: Oid) {
+    // SAFETY: inside a transaction; the function raises an error for an OID that names nothing.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}
+
 /// Owner of a relation, None if it is gone.
 pub fn owner(relation: Oid) -> Option<Oid> {
     class_row(relation, |row| row.relowner)

@@ -43,6 +43,8 @@ pub struct Writer<'r> {
     /// Of a batch; NULL for single records, which shall not go through a ring of buffers.
     bulk: pg_sys::BulkInsertState,
     command: pg_sys::CommandId,
+    /// Records that were not there before.
+    inserted: u64,
 }
 
 impl<'r> Writer<'r> {
@@ -79,8 +81,14 @@ impl<'r> Writer<'r> {
                 old_slot: pg_sys::table_slot_create(relation.raw(), std::ptr::null_mut()),
                 bulk: std::ptr::null_mut(),
                 command: pg_sys::GetCurrentCommandId(true),
+                inserted: 0,
             }
         }
+    }
+
+    /// How many records were inserted that replaced none.
+    pub fn inserted(&self) -> u64 {
+        self.inserted
     }
 
     /// Closes the indexes and frees what `open` made.
@@ -114,7 +122,9 @@ impl<'r> Writer<'r> {
                 )
             };
             let done = if is_new {
-                self.insert_speculatively()
+                let is_inserted = self.insert_speculatively();
+                self.inserted += u64::from(is_inserted);
+                is_inserted
             } else {
                 match self.lock(conflict, false)? {
                     Outcome::Done => {

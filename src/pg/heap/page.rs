@@ -62,8 +62,38 @@ const REMEMBERED_IN_ALL: usize = 1 << 20;
 /// One page of so many is looked up in the buffer table although it is remembered.
 const LOOKED_UP: u32 = 16;
 
+/// Where the pages of tables were.
+#[derive(Default)]
+struct Recent {
+    tables: HashMap<pg_sys::Oid, Vec<pg_sys::Buffer>>,
+    /// How many pages of all tables.
+    pages: usize,
+}
+
+impl Recent {
+    fn take(&mut self, table: pg_sys::Oid) -> Vec<pg_sys::Buffer> {
+        let buffers = self.tables.remove(&table).unwrap_or_default();
+        self.pages -= buffers.len();
+        buffers
+    }
+
+    fn put(&mut self, table: pg_sys::Oid, buffers: Vec<pg_sys::Buffer>) {
+        self.take(table);
+        if self.pages + buffers.len() > REMEMBERED_IN_ALL {
+            *self = Self::default();
+        }
+        self.pages += buffers.len();
+        self.tables.insert(table, buffers);
+    }
+}
+
+/// Forgets where the pages of a relation were: it will not be read again soon.
+pub fn forget(relation: pg_sys::Oid) {
+    RECENT.with_borrow_mut(|recent| drop(recent.take(relation)));
+}
+
 thread_local! {
-    static RECENT: RefCell<HashMap<pg_sys::Oid, Vec<pg_sys::Buffer>>> = RefCell::default();
+    static RECENT: RefCell<Recent> = RefCell::default();
     /// Scans begun, to choose the pages that are looked up.
     static TURN: Cell<u32> = const { Cell::new(0) };
 }
@@ -83,9 +113,7 @@ impl<'r> PageSource<'r> {
     fn with(relation: &'r Relation, blocks: u32, strategy: ReadStrategy) -> PageSource<'r> {
         let remembers = blocks <= REMEMBERED_PAGES && strategy.0.is_null();
         let recent = if remembers {
-            let mut recent = RECENT
-                .with_borrow_mut(|tables| tables.remove(&relation.oid()))
-                .unwrap_or_default();
+            let mut recent = RECENT.with_borrow_mut(|recent| recent.take(relation.oid()));
             recent.resize(blocks as usize, 0);
             recent
         } else {
@@ -183,13 +211,7 @@ impl Drop for PageSource<'_> {
             return;
         }
         let recent = std::mem::take(&mut self.recent);
-        RECENT.with_borrow_mut(|tables| {
-            let pages: usize = tables.values().map(Vec::len).sum();
-            if pages + recent.len() > REMEMBERED_IN_ALL {
-                tables.clear();
-            }
-            tables.insert(self.relation.oid(), recent);
-        });
+        RECENT.with_borrow_mut(|all| all.put(self.relation.oid(), recent));
     }
 }
 
@@ -225,12 +247,13 @@ fn prefetch(start: *const u8, lines: usize) {
 
 /// A ring of buffers for tables larger than a quarter of shared buffers, as a sequential scan has (initscan in
 /// heapam.c); else nothing.
-struct ReadStrategy(pg_sys::BufferAccessStrategy);
+pub struct ReadStrategy(pg_sys::BufferAccessStrategy);
 
 impl ReadStrategy {
     const NONE: ReadStrategy = ReadStrategy(std::ptr::null_mut());
 
-    fn in_bulk(blocks: u32) -> ReadStrategy {
+    /// None for a small table.
+    pub fn in_bulk(blocks: u32) -> ReadStrategy {
         // SAFETY: NBuffers is set at server start; GetAccessStrategy allocates in the current memory context, which outlives this by
         // the promise of who reads in bulk: all do within one call of one function.
         ReadStrategy(unsafe {
@@ -240,6 +263,12 @@ impl ReadStrategy {
                 std::ptr::null_mut()
             }
         })
+    }
+}
+
+impl ReadStrategy {
+    pub(super) fn raw(&self) -> pg_sys::BufferAccessStrategy {
+        self.0
     }
 }
 

@@ -61,6 +61,7 @@ impl Writer<'_> {
     /// Inserts records whose ids are known not to be there; nobody else writes meanwhile.
     #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
     pub fn append(&mut self, records: &[NewRecord<'_>]) {
+        self.inserted += records.len() as u64;
         // SAFETY: slots of this relation, dropped below; the access method has all callbacks; every row of a chunk stays
         // in the per-tuple context until its index entries are made.
         unsafe {
