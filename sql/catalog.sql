@@ -70,6 +70,18 @@ CREATE TABLE conifer.limits (
 CREATE UNIQUE INDEX limits_root_namespace ON conifer.limits (root, namespace);
 COMMENT ON TABLE conifer.limits IS 'what namespaces may hold; a row without a name is for all namespaces of the index';
 
+CREATE TABLE conifer.usage_resets (
+    leaf     regclass    NOT NULL,
+    scans    bigint      NOT NULL,
+    fetched  bigint      NOT NULL,
+    inserted bigint      NOT NULL,
+    updated  bigint      NOT NULL,
+    deleted  bigint      NOT NULL,
+    reset_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX usage_resets_leaf ON conifer.usage_resets (leaf);
+COMMENT ON TABLE conifer.usage_resets IS 'the counts of leaves when their usage was last reset';
+
 CREATE SEQUENCE conifer.relation_number;
 COMMENT ON SEQUENCE conifer.relation_number IS 'numbers in the names of buckets and leaves';
 
@@ -96,6 +108,7 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM conifer.namespaces WHERE leaf::oid = ANY (dropped);
+    DELETE FROM conifer.usage_resets WHERE leaf::oid = ANY (dropped);
     DELETE FROM conifer.buckets WHERE bucket::oid = ANY (dropped);
     DELETE FROM conifer.namespaces WHERE root::oid = ANY (dropped);
     DELETE FROM conifer.buckets WHERE root::oid = ANY (dropped);

@@ -19,6 +19,11 @@ COMMENT ON FUNCTION pc_copy_namespace(text, text, text, text) IS
     'copies a namespace to a new one, of the same index or another; how many records';
 COMMENT ON FUNCTION pc_grant(text, text, text, text[]) IS 'grants rights on one namespace to a role';
 COMMENT ON FUNCTION pc_revoke(text, text, text, text[]) IS 'takes rights on one namespace back from a role';
+COMMENT ON FUNCTION pc_set_limits(text, text, bigint, bigint) IS
+    'sets how many records and bytes a namespace may hold, or each namespace of the index that has no limits of its own';
+COMMENT ON FUNCTION pc_usage(text, text) IS
+    'what was read and written in the namespaces the caller may read, and what they take';
+COMMENT ON FUNCTION pc_reset_usage(text, text) IS 'begins the counts of pc_usage anew, of one namespace or of all';
 COMMENT ON FUNCTION pc_delete_namespace(text, text) IS 'drops a namespace with its records; whether there was one';
 
 COMMENT ON FUNCTION pc_upsert(text, text, jsonb) IS
@@ -53,6 +58,12 @@ COMMENT ON FUNCTION pc_string(jsonb, text) IS 'the string that filters compare o
 COMMENT ON FUNCTION pc_matches_support(internal) IS 'for the planner: what share of the rows pc_matches lets through';
 COMMENT ON FUNCTION pc_merge_metadata(jsonb, jsonb, text[]) IS
     'metadata with fields set and removed, as pc_update changes it';
+
+CREATE VIEW conifer.usage AS
+    SELECT indexes.name AS index, usage.*
+      FROM pc_list_indexes() AS indexes, LATERAL pc_usage(indexes.name) AS usage;
+COMMENT ON VIEW conifer.usage IS 'pc_usage of all indexes';
+GRANT SELECT ON conifer.usage TO PUBLIC;
 
 COMMENT ON FUNCTION conifer_simd() IS 'the instruction set that distances are computed with on this machine';
 COMMENT ON FUNCTION conifer_check(regclass) IS

@@ -16,5 +16,6 @@ mod operators;
 mod pgvector_casts;
 mod query;
 mod rights;
+mod usage;
 mod vector_type;
 mod write;

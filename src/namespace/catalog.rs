@@ -6,18 +6,21 @@ use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::catalog::{Key, Row, Table, Value};
 use crate::pg::relation::{LockMode, Oid};
+use crate::pg::statistics::Activity;
 use std::ffi::CStr;
 
 pub const INDEXES: &CStr = c"indexes";
 pub const BUCKETS: &CStr = c"buckets";
 pub const NAMESPACES: &CStr = c"namespaces";
 pub const LIMITS: &CStr = c"limits";
+pub const RESETS: &CStr = c"usage_resets";
 pub const RELATION_NUMBER: &CStr = c"relation_number";
 
 const INDEXES_NAME: &CStr = c"indexes_name";
 const INDEXES_ROOT: &CStr = c"indexes_root";
 const BUCKETS_KEY: &CStr = c"buckets_root_remainder";
 const NAMESPACES_KEY: &CStr = c"namespaces_root_namespace";
+const RESETS_KEY: &CStr = c"usage_resets_leaf";
 const LIMITS_KEY: &CStr = c"limits_root_namespace";
 
 /// What never changes of an index.
@@ -222,6 +225,42 @@ pub fn set_limits(root: Oid, namespace: &str, limits: Limits) -> Result<(), Erro
             Value::Bigint(limits.bytes),
         ]);
     }
+    Ok(())
+}
+
+/// The counts of a leaf when its usage was last reset, and when that was.
+pub fn find_reset(leaf: Oid) -> Result<Option<(Activity, i64)>, Error> {
+    let keys = [Key::Equal(1, Value::Oid(leaf))];
+    let row = Table::open(RESETS, LockMode::AccessShare)?.find(RESETS_KEY, &keys);
+    Ok(row.map(|row| {
+        let count = |number| row.bigint(number).unwrap_or_default();
+        let activity = Activity {
+            scans: count(2),
+            fetched: count(3),
+            inserted: count(4),
+            updated: count(5),
+            deleted: count(6),
+            last_scan: None,
+        };
+        (activity, row.timestamp(7))
+    }))
+}
+
+/// Writes them down. The caller has locked out others who do.
+pub fn set_reset(leaf: Oid, activity: Activity) -> Result<(), Error> {
+    let table = Table::open(RESETS, LockMode::RowExclusive)?;
+    if let Some(row) = table.find(RESETS_KEY, &[Key::Equal(1, Value::Oid(leaf))]) {
+        table.delete(&row);
+    }
+    table.insert(&[
+        Value::Oid(leaf),
+        Value::Bigint(Some(activity.scans)),
+        Value::Bigint(Some(activity.fetched)),
+        Value::Bigint(Some(activity.inserted)),
+        Value::Bigint(Some(activity.updated)),
+        Value::Bigint(Some(activity.deleted)),
+        Value::Now,
+    ]);
     Ok(())
 }
 

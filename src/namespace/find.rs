@@ -19,6 +19,7 @@ use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{self, Snapshot, Tid};
 use crate::pg::leaf::METADATA;
 use crate::pg::relation::{LockMode, Relation};
+use crate::pg::statistics;
 use crate::storage::PgPages;
 
 /// So many rows beyond k are looked at closely at first: rounding may have changed the order of some, and some may not pass the filter.
@@ -37,6 +38,7 @@ impl Rows<'_, '_> {
         };
         let few = tellers.as_ref().and_then(|tellers| tellers.few(query.k));
         if let Some((_, places)) = few {
+            statistics::count_scan(table);
             return self.look_at_all(fetcher(), &places);
         }
         let vectors = leaf
@@ -53,6 +55,7 @@ impl Rows<'_, '_> {
                 let told = tellers.and_then(|tellers| tellers.matching(pages as usize));
                 match told {
                     Some((_, mut places)) => {
+                        statistics::count_scan(table);
                         places.sort_unstable();
                         self.look_at_all(fetcher(), &places)
                     }
@@ -69,6 +72,7 @@ impl Rows<'_, '_> {
         vectors: &Relation,
         tellers: Option<Tellers<'_>>,
     ) -> Result<(), Error> {
+        statistics::count_scan(vectors);
         let pages = PgPages::new(vectors);
         let query = self.best.query;
         let mut search = IndexSearch::new(&pages, query.scorer.query(), query.k, guc::recall())?;

@@ -20,6 +20,7 @@ pub mod rights;
 pub mod search;
 pub mod sql;
 mod tally;
+pub mod usage;
 pub mod write;
 
 use crate::am;

@@ -18,8 +18,8 @@ use crate::am;
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::access::Privilege;
-use crate::pg::relation::{self, LockMode, Oid};
-use crate::pg::{access, extension, transaction};
+use crate::pg::relation::{self, LockMode, Oid, Relation};
+use crate::pg::{access, extension, statistics, transaction};
 use pgrx::Spi;
 use std::ffi::CStr;
 
@@ -101,6 +101,7 @@ pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
         ))
     })?;
     let leaf = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
+    take_off_scans(leaf, 0);
     catalog::insert_namespace(index.root, namespace, leaf)?;
     Ok(leaf)
 }
@@ -128,7 +129,16 @@ pub fn attach_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Erro
             "ALTER TABLE {bucket_name} ATTACH PARTITION {name} FOR VALUES IN ({})",
             literal(namespace)
         ))
-    })
+    })?;
+    take_off_scans(leaf, 0);
+    Ok(())
+}
+
+/// Building indexes scans the table, which is nobody's query.
+fn take_off_scans(leaf: Oid, pending: i64) {
+    if let Some(leaf) = Relation::try_open(leaf, LockMode::AccessShare) {
+        statistics::take_off_scans(&leaf, pending);
+    }
 }
 
 /// Makes a leaf that of another namespace. The caller holds the locks on both names and on moving leaves of the index: who moves one from bucket to bucket
@@ -138,6 +148,8 @@ pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error>
     let bucket = relation::parent(leaf).ok_or_else(|| gone(index))?;
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
+    let pending = Relation::try_open(leaf, LockMode::AccessShare)
+        .map_or(0, |leaf| statistics::pending_scans(&leaf));
     as_owner(index, bucket, || {
         run(&format!(
             "ALTER TABLE {bucket_name} DETACH PARTITION {name}"
@@ -149,7 +161,9 @@ pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error>
             literal(namespace)
         ))
     })?;
-    attach_leaf(index, leaf, namespace)
+    attach_leaf(index, leaf, namespace)?;
+    take_off_scans(leaf, pending);
+    Ok(())
 }
 
 /// Drops a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.

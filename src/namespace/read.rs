@@ -3,13 +3,14 @@
 
 use super::catalog::{self, Index, NamespaceRow};
 use super::record::{Parts, Record};
-use super::{Leaf, Reached, may_list, open_leaf, pin, reach, sql};
+use super::{Leaf, Reached, may_list, open_leaf, pin, reach, sql, usage};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::heap::{self, Snapshot};
 use crate::pg::leaf::{self, RecordReader};
 use crate::pg::probe::Probe;
 use crate::pg::relation::{LockMode, Relation};
+use crate::pg::statistics;
 use crate::pg::uncached::UncachedTable;
 
 pub(super) const ALL: Parts = Parts {
@@ -40,6 +41,7 @@ pub fn fetch(index: &Index, namespace: &str, ids: &[&str]) -> Result<Vec<Record>
         records.extend(found.transpose()?);
     }
     probe.finish();
+    statistics::count_fetched(&leaf.relation, records.len());
     Ok(records)
 }
 
@@ -136,6 +138,8 @@ pub struct Usage {
     pub records: u64,
     /// On disk: the leaf, its indexes and its TOAST table.
     pub bytes: u64,
+    /// Of the leaf alone.
+    pub table_bytes: u64,
 }
 
 /// Counts a namespace's records and bytes, holding its lock no longer than that takes; None if it is gone. This backend's caches keep nothing of it.
@@ -143,7 +147,7 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
     let Some(table) = UncachedTable::lock(row.leaf) else {
         return Ok(None);
     };
-    let bytes = table.total_bytes();
+    let (table_bytes, bytes) = (table.bytes(), table.total_bytes());
     let records = if access::has_row_security(index.root) {
         sql::count(index, &row.name, None)?
     } else {
@@ -156,19 +160,26 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
             },
         }
     };
-    Ok(Some(Usage { records, bytes }))
+    Ok(Some(Usage {
+        records,
+        bytes,
+        table_bytes,
+    }))
 }
 
 /// What a namespace made in this command takes.
 pub fn empty_usage(row: &NamespaceRow) -> Usage {
     let bytes = Relation::try_open(row.leaf, LockMode::AccessShare)
         .map_or(0, |relation| relation.total_bytes());
-    Usage { records: 0, bytes }
+    Usage {
+        bytes,
+        ..Usage::default()
+    }
 }
 
-/// Pinecone's price of a query: one unit for each GB of the namespace, at least a quarter.
+/// Pinecone's price of a query.
 pub fn read_units(index: &Index, namespace: &str) -> Result<f64, Error> {
     let leaf = open_leaf(index, namespace, LockMode::AccessShare)?;
     let bytes = leaf.map_or(0, |leaf| leaf.relation.total_bytes());
-    Ok((bytes as f64 / 1e9).max(0.25))
+    Ok(usage::query_units(bytes))
 }

@@ -222,24 +222,30 @@ pub unsafe fn extension_schema(extension: pg_sys::Oid) -> pg_sys::Oid {
     }
 }
 
-/// Counts a sequential scan in the cumulative statistics (pgstat_count_heap_scan in pgstat.h).
-///
-/// # Safety
-/// `statistics` must be NULL or belong to an open relation.
-pub unsafe fn count_scan(statistics: *mut pg_sys::PgStat_TableStatus) {
-    if statistics.is_null() {
-        return;
+/// The counts in a relation's pending statistics.
+pub fn table_counts(
+    statistics: &mut pg_sys::PgStat_TableStatus,
+) -> &mut pg_sys::PgStat_TableCounts {
+    #[cfg(feature = "pg15")]
+    {
+        &mut statistics.t_counts
     }
-    // SAFETY: the caller's contract.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        {
-            (*statistics).t_counts.t_numscans += 1;
-        }
-        #[cfg(not(feature = "pg15"))]
-        {
-            (*statistics).counts.numscans += 1;
-        }
+    #[cfg(not(feature = "pg15"))]
+    {
+        &mut statistics.counts
+    }
+}
+
+/// When a relation was last scanned; never is None.
+pub fn last_scan(entry: &pg_sys::PgStat_StatTabEntry) -> Option<i64> {
+    #[cfg(feature = "pg15")]
+    {
+        let _ = entry;
+        None
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        Some(entry.lastscan).filter(|&at| at != 0)
     }
 }
 

@@ -41,6 +41,7 @@ pub mod rows;
 pub mod selectivity;
 pub mod spi_row;
 mod sql_type;
+pub mod statistics;
 pub mod table_scan;
 #[cfg(feature = "pg_test")]
 mod tests;

@@ -52,9 +52,10 @@ into_datums!(5: A 0, B 1, C 2, D 3, E 4);
 into_datums!(6: A 0, B 1, C 2, D 3, E 4, F 5);
 into_datums!(7: A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 into_datums!(8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+into_datums!(13: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12);
 
 /// More columns than any function has.
-const MOST_COLUMNS: usize = 8;
+const MOST_COLUMNS: usize = 13;
 
 /// Rows whose values are allocated before their memory is given back.
 const BATCH: usize = 64;

@@ -5,7 +5,7 @@
 //! leaf that has gone cold left in the caches is let go.
 
 use super::heap::{self, Snapshot};
-use super::index_relation::FileId;
+use super::index_relation::{FileId, access_method};
 use super::relation::{LockMode, Oid};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -16,7 +16,7 @@ struct Class {
     file: FileId,
     toast: Oid,
     kind: u8,
-    is_heap: bool,
+    access_method: Oid,
     is_permanent: bool,
 }
 
@@ -53,10 +53,24 @@ impl UncachedTable {
             .sum()
     }
 
+    /// Bytes on disk of the table alone.
+    pub fn bytes(&self) -> u64 {
+        self.class.bytes()
+    }
+
+    /// Its indexes, each with whether it is one of this extension's.
+    pub fn indexes(&self) -> Vec<(Oid, bool)> {
+        let ours = access_method();
+        let indexes = indexes_of(self.class.oid).into_iter().filter_map(class);
+        indexes
+            .map(|index| (index.oid, Some(index.access_method) == ours))
+            .collect()
+    }
+
     /// The rows that a snapshot sees; None if only the table's access method or this isolation level's bookkeeping can tell.
     pub fn count(&self, snapshot: Snapshot<'_>) -> Option<u64> {
         let class = &self.class;
-        if !class.is_heap || heap::is_serializable() {
+        if class.access_method != Oid::from(pg_sys::HEAP_TABLE_AM_OID) || heap::is_serializable() {
             return None;
         }
         let blocks = (fork_bytes(&class.path(), "") / u64::from(pg_sys::BLCKSZ)) as u32;
@@ -161,7 +175,7 @@ fn class(oid: Oid) -> Option<Class> {
                 ),
                 toast: row.reltoastrelid,
                 kind: row.relkind as u8,
-                is_heap: row.relam == Oid::from(pg_sys::HEAP_TABLE_AM_OID),
+                access_method: row.relam,
                 is_permanent: row.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT,
             });
         });

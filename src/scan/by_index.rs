@@ -14,6 +14,7 @@ use crate::metric::Distance;
 use crate::pg::executor::Executor;
 use crate::pg::heap::Tid;
 use crate::pg::relation::{LockMode, Oid, Relation};
+use crate::pg::statistics;
 use crate::pg::table_scan::IndexFetch;
 use crate::storage::PgPages;
 use std::rc::Rc;
@@ -45,6 +46,7 @@ impl TopKScan {
         let mut kept: TopK<Entry> = TopK::growing(wanted);
         if let Some((name, places)) = tellers.as_ref().and_then(|tellers| tellers.few(wanted)) {
             self.filter_index = Some((name, places.len()));
+            statistics::count_scan(&table);
             self.look_at_all(executor, &places, &mut kept)?;
             return Ok(Some(self.not_handed_out(kept)));
         }
@@ -57,6 +59,7 @@ impl TopKScan {
         let Some(index) = Relation::try_open_any(oid, LockMode::AccessShare) else {
             return Ok(None);
         };
+        statistics::count_scan(&index);
         let index_pages = PgPages::new(&index);
         let mut search = IndexSearch::new(&index_pages, &query, wanted, recall)?;
         if let Some((filter, asked)) = &filter {

@@ -3,6 +3,7 @@
 use super::page::{Pin, item_id, max_offset, page_of};
 use super::{Snapshot, Tid};
 use crate::pg::relation::Relation;
+use crate::pg::statistics;
 use pgrx::pg_sys;
 
 /// Rows a page can hold (MaxHeapTuplesPerPage in access/htup_details.h): a header of 24 bytes and a line pointer each.
@@ -38,13 +39,7 @@ mod unguarded {
 
 /// Counts the scan for statistics and takes the serializable isolation's predicate lock. True if serializable.
 pub fn begin_read(relation: &Relation, snapshot: Snapshot<'_>) -> bool {
-    // SAFETY: plain reads of a global; pgstat_info is NULL unless statistics are kept for the open relation.
-    unsafe {
-        let raw = relation.raw();
-        if !(*raw).pgstat_info.is_null() || ((*raw).pgstat_enabled && assoc_statistics(raw)) {
-            crate::pg::compat::count_scan((*raw).pgstat_info);
-        }
-    }
+    statistics::count_scan(relation);
     lock_for_serializable(relation, snapshot)
 }
 
@@ -68,16 +63,6 @@ pub fn lock_for_serializable(relation: &Relation, snapshot: Snapshot<'_>) -> boo
 pub fn is_serializable() -> bool {
     // SAFETY: a plain read of a global.
     unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
-}
-
-/// # Safety
-/// `relation` must be open.
-unsafe fn assoc_statistics(relation: pg_sys::Relation) -> bool {
-    // SAFETY: the caller's contract.
-    unsafe {
-        pg_sys::pgstat_assoc_relation(relation);
-        !(*relation).pgstat_info.is_null()
-    }
 }
 
 /// Fills `offsets` with the visible rows of a page and answers how many they are.
