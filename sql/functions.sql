@@ -7,6 +7,34 @@ COMMENT ON FUNCTION pc_list_indexes() IS 'all indexes, by name';
 COMMENT ON FUNCTION pc_configure_index(text, text, jsonb) IS
     'changes deletion protection and tags (merged; an empty value removes a tag); answers the index model';
 COMMENT ON FUNCTION pc_delete_index(text) IS 'drops an index with all its namespaces';
+CREATE FUNCTION conifer.delete_some_namespaces(name text, most integer) RETURNS integer
+    LANGUAGE c AS 'MODULE_PATHNAME', 'delete_some_namespaces_wrapper';
+COMMENT ON FUNCTION conifer.delete_some_namespaces(text, integer) IS
+    'drops up to so many namespaces of an index that is being deleted; how many';
+CREATE FUNCTION conifer.refuse_generic_plan() RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'refuse_generic_plan_wrapper';
+COMMENT ON FUNCTION conifer.refuse_generic_plan() IS 'an error: the plan of a statement on more namespaces than can be locked';
+-- A transaction for each batch: dropped in one, 100,000 namespaces would need more locks than the server has room for. Nothing is left of what was committed;
+-- called again after a crash it goes on with the rest. It must not SET search_path, or it could not commit.
+CREATE PROCEDURE pc_delete_index_in_batches(name text, batch_size integer DEFAULT NULL)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    dropped integer;
+    total   bigint := 0;
+BEGIN
+    LOOP
+        dropped := conifer.delete_some_namespaces(name, batch_size);
+        EXIT WHEN dropped OPERATOR(pg_catalog.=) 0;
+        COMMIT;
+        total := total OPERATOR(pg_catalog.+) dropped;
+        RAISE NOTICE '% namespaces of index "%" dropped', total, name;
+    END LOOP;
+    PERFORM @extschema@.pc_delete_index(name);
+END
+$$;
+COMMENT ON PROCEDURE pc_delete_index_in_batches(text, integer) IS
+    'drops an index of any number of namespaces, in a transaction for each batch; call it again to go on after a crash';
+
 COMMENT ON FUNCTION pc_describe_index_stats(text) IS
     'exact record counts and bytes of the namespaces the caller may read, and their totals';
 

@@ -121,6 +121,13 @@ pub enum Error {
     },
     #[error("index \"{name}\" is protected from deletion")]
     DeletionProtected { name: String },
+    /// Of more namespaces than the lock table has room for.
+    #[error(
+        "this statement is about more than {most} tables of namespaces, too many for the lock table"
+    )]
+    StatementTooBroad { most: usize },
+    #[error("index \"{name}\" has {namespaces} namespaces, too many to drop in one transaction")]
+    IndexTooBroad { name: String, namespaces: usize },
     #[error("permission denied for index \"{name}\"")]
     PermissionDenied { name: String },
     /// Of a namespace, in records or bytes.
@@ -206,9 +213,11 @@ impl Error {
             | E::ArrayNotOneDimensional
             | E::UnusedNotZero { .. }
             | E::ZeroVector => SqlState::DataException,
-            E::TooManyDimensions { .. } | E::TooLong { .. } | E::MetadataTooLarge { .. } => {
-                SqlState::ProgramLimitExceeded
-            }
+            E::TooManyDimensions { .. }
+            | E::TooLong { .. }
+            | E::MetadataTooLarge { .. }
+            | E::StatementTooBroad { .. }
+            | E::IndexTooBroad { .. } => SqlState::ProgramLimitExceeded,
             E::ElementOutOfRange { .. } => SqlState::NumericValueOutOfRange,
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
             E::VectorArrayDimensions => SqlState::ArraySubscriptError,
@@ -254,6 +263,15 @@ impl Error {
             E::DuplicateIndex { .. } => {
                 Some("Choose another name, or drop the old index with pc_delete_index.".into())
             }
+            E::StatementTooBroad { .. } => Some(
+                "Name the namespace in WHERE (namespace = '…'), use the functions, or raise max_locks_per_transaction. \
+                 With plan_cache_mode = force_generic_plan a parameter is no name."
+                    .into(),
+            ),
+            E::IndexTooBroad { name, .. } => Some(format!(
+                "CALL pc_delete_index_in_batches('{}') drops them in several.",
+                name.replace('\'', "''")
+            )),
             E::LimitExceeded { .. } => Some(
                 "Delete records, or have the owner of the index raise the limit with pc_set_limits."
                     .into(),

@@ -5,7 +5,7 @@ use super::argument::required;
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::namespace::catalog::{self, IndexRow};
-use crate::namespace::{self, read};
+use crate::namespace::{self, breadth, read};
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::relation;
 use crate::pg::report::OrReport;
@@ -104,6 +104,30 @@ fn pc_delete_index(name: Option<&str>) -> bool {
         Ok(true)
     };
     delete().or_report()
+}
+
+/// For the procedure pc_delete_index_in_batches. Declared in sql/functions.sql, as it is in a schema of its own.
+#[pg_extern(volatile, parallel_unsafe, sql = false)]
+fn delete_some_namespaces(name: Option<&str>, most: Option<i32>) -> i32 {
+    let delete = || -> Result<usize, Error> {
+        transaction::begin_write(c"pc_delete_index_in_batches()");
+        let most = most.map(|most| match usize::try_from(most) {
+            Ok(most) if most > 0 => Ok(most),
+            _ => Err(Error::InvalidArgument {
+                what: "batch_size",
+                value: most.to_string(),
+                hint: "A batch has at least 1 namespace; NULL leaves the size to what the lock table has room for.".into(),
+            }),
+        });
+        breadth::drop_some(required(name, "name")?, most.transpose()?)
+    };
+    delete().or_report() as i32
+}
+
+/// What a plan for any namespace comes to. Declared in sql/functions.sql.
+#[pg_extern(volatile, parallel_unsafe, sql = false)]
+fn refuse_generic_plan() {
+    Err::<(), Error>(breadth::refuse_generic_plan()).or_report();
 }
 
 #[pg_extern(stable, parallel_safe)]

@@ -78,6 +78,13 @@ pub fn find_index(name: &str) -> Result<Option<IndexRow>, Error> {
         .transpose()
 }
 
+/// Is it an index's root? Asked of any table, in any database.
+pub fn is_root(table: Oid) -> Result<bool, Error> {
+    let keys = [Key::Equal(1, Value::Oid(table))];
+    let row = Table::open(INDEXES, LockMode::AccessShare)?.find(INDEXES_ROOT, &keys);
+    Ok(row.is_some())
+}
+
 /// All indexes in the order of their names.
 pub fn all_indexes() -> Result<Vec<IndexRow>, Error> {
     let mut rows = Vec::new();
@@ -128,6 +135,17 @@ pub fn find_bucket(root: Oid, remainder: i32) -> Result<Option<Oid>, Error> {
     ];
     let row = Table::open(BUCKETS, LockMode::AccessShare)?.find(BUCKETS_KEY, &keys);
     Ok(row.map(|row| row.oid(3)))
+}
+
+/// How many buckets a root has.
+pub fn count_buckets(root: Oid) -> Result<usize, Error> {
+    let keys = [Key::Equal(1, Value::Oid(root))];
+    let mut count = 0;
+    Table::open(BUCKETS, LockMode::AccessShare)?.each(BUCKETS_KEY, &keys, |_| {
+        count += 1;
+        true
+    });
+    Ok(count)
 }
 
 pub fn insert_bucket(root: Oid, remainder: i32, bucket: Oid) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! security, triggers, constraints or rights on single columns play a part, through SQL on the root ([`sql`]).
 #![forbid(unsafe_code)]
 
+pub mod breadth;
 pub mod by_filter;
 mod cache;
 pub mod catalog;
@@ -37,6 +38,7 @@ use std::rc::Rc;
 
 /// Called once when the library is loaded.
 pub fn init() {
+    breadth::init();
     transaction::on_relation_change(|relation| {
         cache::forget(relation);
         storage::forget(relation);
@@ -274,8 +276,15 @@ pub fn configure_index(
 
 /// Drops an index with all its namespaces. Owners only.
 pub fn drop_index(name: &str) -> Result<(), Error> {
-    pin::check_unpinned()?;
     lock_index(name)?;
+    let index = check_may_delete(name)?.index;
+    breadth::check_droppable(&index)?;
+    partition::drop_root(index.root)
+}
+
+/// The row of an index that the caller may delete.
+fn check_may_delete(name: &str) -> Result<IndexRow, Error> {
+    pin::check_unpinned()?;
     let row = index_row(name)?;
     if !access::owns(row.index.root) {
         return Err(Error::PermissionDenied { name: name.into() });
@@ -283,7 +292,7 @@ pub fn drop_index(name: &str) -> Result<(), Error> {
     if row.deletion_protection == "enabled" {
         return Err(Error::DeletionProtected { name: name.into() });
     }
-    partition::drop_root(row.index.root)
+    Ok(row)
 }
 
 /// How the records of a namespace are reached by the caller.

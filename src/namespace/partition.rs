@@ -27,7 +27,7 @@ use std::ffi::CStr;
 const BUCKET_COUNT: u64 = 1024;
 
 /// Schema of buckets and leaves.
-const DATA_SCHEMA: &CStr = c"conifer_data";
+pub const DATA_SCHEMA: &CStr = c"conifer_data";
 
 /// The largest tuple target there is: the vector stays inline as long as the row fits a page.
 const LEAF_OPTIONS: &str = "toast_tuple_target = 8160";
@@ -172,6 +172,25 @@ pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
         Some(name) => as_owner(index, leaf, || run(&format!("DROP TABLE {name}"))),
         None => Ok(()),
     }
+}
+
+/// Drops leaves together, each with the rights of its owner.
+pub fn drop_leaves(index: &Index, leaves: &[Oid]) -> Result<(), Error> {
+    let mut of_owner: Vec<(Oid, Oid)> = leaves
+        .iter()
+        .filter_map(|leaf| Some((relation::owner(*leaf)?, *leaf)))
+        .collect();
+    of_owner.sort_unstable_by_key(|(owner, _)| owner.to_u32());
+    for group in of_owner.chunk_by(|one, other| one.0 == other.0) {
+        let names = group
+            .iter()
+            .filter_map(|(_, leaf)| relation::qualified_name(*leaf));
+        let names: Vec<_> = names.collect();
+        as_owner(index, group[0].1, || {
+            run(&format!("DROP TABLE {}", names.join(", ")))
+        })?;
+    }
+    Ok(())
 }
 
 /// Grants rights on a leaf to a role or takes them back, with the rights of its owner.

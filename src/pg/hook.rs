@@ -1,6 +1,7 @@
 //! Planner hooks: installed once, chained to whoever was there before.
 
 use super::node::PlannedRelation;
+use super::relation::Oid;
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 use std::sync::OnceLock;
@@ -47,4 +48,47 @@ unsafe extern "C-unwind" fn rel_pathlist(
     }
     // SAFETY: the hook's own arguments, during its call.
     (installed.offer)(&unsafe { PlannedRelation::new(root, rel, rte) });
+}
+
+/// Watches the relations a query is planned for: the OID of each, partitions included, and how many the query has so far.
+pub type Watch = fn(Oid, usize);
+
+struct Watching {
+    previous: pg_sys::get_relation_info_hook_type,
+    watch: Watch,
+}
+
+static WATCHING: OnceLock<Watching> = OnceLock::new();
+
+/// Has `watch` called for every relation the planner opens, before it opens the next. Only the first call counts.
+pub fn install_watch(watch: Watch) {
+    // SAFETY: libraries are loaded on the backend's only thread.
+    let previous = unsafe { pg_sys::get_relation_info_hook };
+    if WATCHING.set(Watching { previous, watch }).is_ok() {
+        // SAFETY: as above; the function is of the hook's type.
+        unsafe { pg_sys::get_relation_info_hook = Some(relation_info) }
+    }
+}
+
+/// "Allow a plugin to editorialize on the info we obtained from the catalogs" (optimizer/util/plancat.c).
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_info(
+    root: *mut pg_sys::PlannerInfo,
+    relation: Oid,
+    is_parent: bool,
+    rel: *mut pg_sys::RelOptInfo,
+) {
+    let Some(watching) = WATCHING.get() else {
+        return;
+    };
+    if let Some(previous) = watching.previous {
+        // SAFETY: as in rel_pathlist.
+        #[allow(ffi_unwind_calls, reason = "guarded")]
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, relation, is_parent, rel));
+        }
+    }
+    // SAFETY: the query being planned; partitions are added to its range table one by one as they are opened.
+    let planned = unsafe { (*(*root).parse).rtable.as_ref() }.map_or(0, |list| list.length);
+    (watching.watch)(relation, usize::try_from(planned).unwrap_or(0));
 }

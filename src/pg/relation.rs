@@ -306,6 +306,15 @@ pub fn announce_change(relation: Oid) {
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
 
+/// Is it in the schema of that name?
+pub fn is_in_schema(relation: Oid, schema: &CStr) -> bool {
+    // SAFETY: syscache lookups, which answer InvalidOid for what is not there.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        schema != pg_sys::InvalidOid && pg_sys::get_rel_namespace(relation) == schema
+    }
+}
+
 /// Owner of a relation, None if it is gone.
 pub fn owner(relation: Oid) -> Option<Oid> {
     class_row(relation, |row| row.relowner)

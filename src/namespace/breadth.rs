@@ -1,0 +1,120 @@
+//! How many namespaces one transaction can touch at once: PostgreSQL locks every table and index a statement opens, in a lock table of fixed size that
+//! all sessions share. A statement on 100,000 leaves would fill it, and others would fail for want of room.
+//!
+//! What is sure to take more than half of it is refused before it does: statements on a root whose namespaces are not named, and the removal of a
+//! whole index, which goes in batches instead.
+#![forbid(unsafe_code)]
+
+use super::catalog::{self, Index};
+use super::{check_may_delete, lock_index, lock_namespace, partition};
+use crate::error::Error;
+use crate::pg::lock_table;
+use crate::pg::relation::{self, LockMode, Oid};
+use crate::pg::report::OrReport;
+use crate::pg::{generic_plan, hook};
+
+/// Of a leaf in a plan: the table and its two indexes.
+const LOCKS_PLANNED: usize = 3;
+
+/// Of a leaf that is dropped: these, a TOAST table with its index, and the namespace's name.
+const LOCKS_DROPPED: usize = 6;
+
+/// Of a bucket that is dropped: the table and its two indexes.
+const LOCKS_OF_BUCKET: usize = 3;
+
+/// Leaves dropped together at most: more at once are no faster.
+const MOST_DROPPED: usize = 500;
+
+/// Called once when the library is loaded.
+pub fn init() {
+    hook::install_watch(|relation, planned| check_planned(relation, planned).or_report());
+    generic_plan::prevent(is_too_broad, c"SELECT conifer.refuse_generic_plan()");
+}
+
+/// Is it a root with more namespaces than one statement is planned for?
+fn is_too_broad(table: Oid) -> bool {
+    if !matches!(catalog::is_root(table), Ok(true)) {
+        return false;
+    }
+    let (mut leaves, most) = (0, most_planned());
+    let counted = catalog::each_namespace(table, "", None, |_| {
+        leaves += 1;
+        leaves <= most
+    });
+    counted.is_ok() && leaves > most
+}
+
+/// A plan for any namespace was executed, as plan_cache_mode asks.
+pub fn refuse_generic_plan() -> Error {
+    Error::StatementTooBroad {
+        most: most_planned(),
+    }
+}
+
+/// Relations of a statement that are surely within the budget.
+fn most_planned() -> usize {
+    budget() / LOCKS_PLANNED
+}
+
+/// So many locks one transaction may take.
+fn budget() -> usize {
+    lock_table::capacity() / 2
+}
+
+/// Is called for every relation that a statement is planned for, with the number of those before it.
+fn check_planned(relation: Oid, planned: usize) -> Result<(), Error> {
+    let most = most_planned();
+    if planned <= most || !relation::is_in_schema(relation, partition::DATA_SCHEMA) {
+        return Ok(());
+    }
+    Err(Error::StatementTooBroad { most })
+}
+
+/// Refuses to drop an index whose leaves do not fit the budget.
+pub fn check_droppable(index: &Index) -> Result<(), Error> {
+    let mut leaves = 0;
+    catalog::each_namespace(index.root, "", None, |_| {
+        leaves += 1;
+        true
+    })?;
+    let buckets = catalog::count_buckets(index.root)?;
+    // The buckets alone are always tried.
+    if leaves > 0 && leaves * LOCKS_DROPPED + buckets * LOCKS_OF_BUCKET > budget() {
+        return Err(Error::IndexTooBroad {
+            name: index.name.clone(),
+            namespaces: leaves,
+        });
+    }
+    Ok(())
+}
+
+/// Drops up to `most` namespaces of an index that is to be deleted, and answers how many; 0 when all are gone. Owners only.
+pub fn drop_some(name: &str, most: Option<usize>) -> Result<usize, Error> {
+    lock_index(name)?;
+    let index = check_may_delete(name)?.index;
+    let most = most
+        .unwrap_or(MOST_DROPPED)
+        .min((budget() / LOCKS_DROPPED).max(1));
+    let mut rows = Vec::new();
+    catalog::each_namespace(index.root, "", None, |row| {
+        rows.push(row);
+        rows.len() < most
+    })?;
+    let mut leaves = Vec::new();
+    for row in &rows {
+        pgrx::check_for_interrupts!();
+        lock_namespace(&index, &row.name)?;
+        relation::lock_for_drop(row.leaf);
+        if relation::lock(row.leaf, LockMode::AccessExclusive) {
+            leaves.push(row.leaf);
+        }
+    }
+    partition::drop_leaves(&index, &leaves)?;
+    for row in &rows {
+        // The event trigger has removed the row with the table, unless it was gone before.
+        if let Some(row) = catalog::find_namespace(index.root, &row.name)? {
+            catalog::delete_namespace(&row)?;
+        }
+    }
+    Ok(rows.len())
+}
