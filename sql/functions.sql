@@ -11,7 +11,7 @@ CREATE FUNCTION conifer.delete_some_namespaces(name text, most integer) RETURNS 
     LANGUAGE c AS 'MODULE_PATHNAME', 'delete_some_namespaces_wrapper';
 COMMENT ON FUNCTION conifer.delete_some_namespaces(text, integer) IS
     'drops up to so many namespaces of an index that is being deleted; how many';
-CREATE FUNCTION conifer.refuse_generic_plan() RETURNS void
+CREATE FUNCTION conifer.refuse_generic_plan() RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'refuse_generic_plan_wrapper';
 COMMENT ON FUNCTION conifer.refuse_generic_plan() IS 'an error: the plan of a statement on more namespaces than can be locked';
 -- A transaction for each batch: dropped in one, 100,000 namespaces would need more locks than the server has room for. Nothing is left of what was committed;

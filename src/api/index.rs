@@ -126,8 +126,8 @@ fn delete_some_namespaces(name: Option<&str>, most: Option<i32>) -> i32 {
 
 /// What a plan for any namespace comes to. Declared in sql/functions.sql.
 #[pg_extern(volatile, parallel_unsafe, sql = false)]
-fn refuse_generic_plan() {
-    Err::<(), Error>(breadth::refuse_generic_plan()).or_report();
+fn refuse_generic_plan() -> bool {
+    Err(breadth::refuse_generic_plan()).or_report()
 }
 
 #[pg_extern(stable, parallel_safe)]

@@ -28,7 +28,7 @@ const MOST_DROPPED: usize = 500;
 /// Called once when the library is loaded.
 pub fn init() {
     hook::install_watch(|relation, planned| check_planned(relation, planned).or_report());
-    generic_plan::prevent(is_too_broad, c"SELECT conifer.refuse_generic_plan()");
+    generic_plan::prevent(is_too_broad, "conifer.refuse_generic_plan()");
 }
 
 /// Is it a root with more namespaces than one statement is planned for?

@@ -1,6 +1,7 @@
 //! What differs between PostgreSQL 15 … 18: every function here presents the newest version's face.
 
 pub mod bitmap;
+pub mod tree_walker;
 
 use super::index_relation::FileId;
 use pgrx::pg_sys;

@@ -2,11 +2,12 @@
 //! cheap as one for these (choose_custom_plan in utils/cache/plancache.c). If a parameter says which partition is meant, such a plan opens and locks all
 //! of them. In its place a plan comes that is too expensive to be chosen, and that is refused if it is executed all the same.
 
+use super::compat::tree_walker;
 use super::pg_list::members;
 use super::relation::Oid;
 use pgrx::pg_guard;
-use pgrx::pg_sys::{self, RTEKind};
-use std::ffi::CStr;
+use pgrx::pg_sys::{self, NodeTag, RTEKind};
+use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
 
 /// More than any custom plan costs.
@@ -15,20 +16,20 @@ const PROHIBITIVE: f64 = 1e100;
 struct Installed {
     previous: pg_sys::planner_hook_type,
     is_too_broad: fn(Oid) -> bool,
-    refusal: &'static CStr,
+    condition: &'static str,
 }
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// Has no generic plan made for statements on partitioned tables of which `is_too_broad` says so; `refusal` is the statement that refuses. Only the first
-/// call counts.
-pub fn prevent(is_too_broad: fn(Oid) -> bool, refusal: &'static CStr) {
+/// Has no generic plan made for statements on partitioned tables of which `is_too_broad` says so; `condition` is one in SQL that refuses. Only the
+/// first call counts.
+pub fn prevent(is_too_broad: fn(Oid) -> bool, condition: &'static str) {
     // SAFETY: libraries are loaded on the backend's only thread.
     let previous = unsafe { pg_sys::planner_hook };
     let installed = Installed {
         previous,
         is_too_broad,
-        refusal,
+        condition,
     };
     if INSTALLED.set(installed).is_ok() {
         // SAFETY: as above; the function is of the hook's type.
@@ -50,10 +51,9 @@ unsafe extern "C-unwind" fn planner(
     unsafe {
         if let Some(installed) = INSTALLED.get()
             && parameters.is_null()
-            && names_one_too_broad(query, installed.is_too_broad)
-            && has_parameters(query)
+            && is_to_be_refused(query, installed.is_too_broad)
         {
-            return refused(installed.refusal);
+            return refused(query, installed.condition);
         }
         match previous {
             Some(previous) => {
@@ -64,59 +64,77 @@ unsafe extern "C-unwind" fn planner(
     }
 }
 
-/// Does it, or a query in its FROM or WITH, name a partitioned table that is too broad?
-///
-/// # Safety
-/// A live query after rewriting, or null.
-unsafe fn names_one_too_broad(query: *const pg_sys::Query, is_too_broad: fn(Oid) -> bool) -> bool {
-    // SAFETY: by the caller's promise; an entry of the range table has the fields of its kind, and a WITH query is a query by now.
+/// Partitioned tables of a query that are looked at; no query of use has more.
+const MOST_TABLES: usize = 16;
+
+/// What a walk over a query found.
+#[derive(Default)]
+struct Found {
+    /// Partitioned tables.
+    tables: [Oid; MOST_TABLES],
+    count: usize,
+    /// A parameter whose value is not known.
+    has_parameter: bool,
+}
+
+/// Takes a node down into what was found, which the context points to, and looks below it.
+#[expect(ffi_unwind_calls, reason = "inside the guard around the walk")]
+unsafe extern "C-unwind" fn look_at(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: called by PostgreSQL's walkers and below with live nodes or null, and with the context given to them; a tag says which struct a node is.
     unsafe {
-        let Some(query) = query.as_ref() else {
+        if node.is_null() {
             return false;
-        };
-        let in_range = members::<pg_sys::RangeTblEntry>(query.rtable).any(|entry| {
-            let entry = &*entry;
-            match entry.rtekind {
-                RTEKind::RTE_RELATION => {
-                    entry.inh
-                        && entry.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
-                        && is_too_broad(entry.relid)
-                }
-                RTEKind::RTE_SUBQUERY => names_one_too_broad(entry.subquery, is_too_broad),
-                _ => false,
+        }
+        let found = &mut *context.cast::<Found>();
+        match (*node).type_ {
+            NodeTag::T_Param => {
+                let kind = (*node.cast::<pg_sys::Param>()).paramkind;
+                found.has_parameter |= kind == pg_sys::ParamKind::PARAM_EXTERN;
+                false
             }
-        });
-        in_range
-            || members::<pg_sys::CommonTableExpr>(query.cteList)
-                .any(|with| names_one_too_broad((*with).ctequery.cast(), is_too_broad))
+            NodeTag::T_Query => {
+                let query = node.cast::<pg_sys::Query>();
+                for entry in members::<pg_sys::RangeTblEntry>((*query).rtable) {
+                    let entry = &*entry;
+                    if entry.rtekind == RTEKind::RTE_RELATION
+                        && entry.inh
+                        && entry.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+                        && found.count < MOST_TABLES
+                    {
+                        found.tables[found.count] = entry.relid;
+                        found.count += 1;
+                    }
+                }
+                tree_walker::query_tree_walker(query, look_at, context, 0)
+            }
+            _ => tree_walker::expression_tree_walker(node, look_at, context),
+        }
     }
 }
 
-/// Are there parameters in it whose values are not known? Told from its text form, which is made only for the few queries that matter here.
+/// Is it about a partitioned table that is too broad, and about parameters whose values are not known?
 ///
 /// # Safety
-/// A live query.
-unsafe fn has_parameters(query: *const pg_sys::Query) -> bool {
-    /// As _outParam in nodes/outfuncs.c writes one of PARAM_EXTERN.
-    const PARAMETER: &[u8] = b"{PARAM :paramkind 0 ";
-    // SAFETY: by the caller's promise; the text is palloc'd and freed here.
-    unsafe {
-        let text = pg_sys::nodeToString(query.cast());
-        let bytes = CStr::from_ptr(text).to_bytes();
-        let found = bytes.windows(PARAMETER.len()).any(|part| part == PARAMETER);
-        pg_sys::pfree(text.cast());
-        found
-    }
+/// A live query after rewriting.
+unsafe fn is_to_be_refused(query: *mut pg_sys::Query, is_too_broad: fn(Oid) -> bool) -> bool {
+    let mut found = Found::default();
+    let context = (&raw mut found).cast();
+    // SAFETY: by the caller's promise; the context is a local that outlives the walk.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| look_at(query.cast(), context)) };
+    let tables = &found.tables[..found.count];
+    found.has_parameter && tables.iter().any(|table| is_too_broad(*table))
 }
 
-/// The plan of a statement that refuses, too expensive to be chosen.
+/// The plan of a statement with the same columns whose condition refuses, too expensive to be chosen.
 ///
 /// # Safety
-/// `statement` is one SELECT.
-unsafe fn refused(statement: &CStr) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: by the caller's promise the list has one member; everything is made in the current memory context, as the planner's own results are.
+/// A live query after rewriting.
+unsafe fn refused(query: *const pg_sys::Query, condition: &str) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: by the caller's promise; the text is one statement; everything is made in the current memory context, as the planner's own results are.
     unsafe {
-        let text = statement.as_ptr();
+        let columns = columns(query).join(", ");
+        let text = super::catalog::c_name(&format!("SELECT {columns} WHERE {condition}"));
+        let text = pg_sys::pstrdup(text.as_ptr()).cast_const();
         let parsed = pg_sys::raw_parser(text, pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let parsed = members::<pg_sys::RawStmt>(parsed).next();
         let query = pg_sys::parse_analyze_fixedparams(
@@ -129,5 +147,30 @@ unsafe fn refused(statement: &CStr) -> *mut pg_sys::PlannedStmt {
         let plan = pg_sys::standard_planner(query, text, 0, core::ptr::null_mut());
         (*(*plan).planTree).total_cost = PROHIBITIVE;
         plan
+    }
+}
+
+/// NULLs of the types of a query's columns: who has prepared it expects those.
+///
+/// # Safety
+/// A live query after rewriting.
+unsafe fn columns(query: *const pg_sys::Query) -> Vec<String> {
+    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
+    // SAFETY: by the caller's promise; names of types are palloc'd C strings.
+    unsafe {
+        let list = match (*query).commandType {
+            pg_sys::CmdType::CMD_SELECT => (*query).targetList,
+            _ => (*query).returningList,
+        };
+        members::<pg_sys::TargetEntry>(list)
+            .map(|entry| &*entry)
+            .filter(|entry| !entry.resjunk)
+            .map(|entry| {
+                let expression = entry.expr.cast();
+                let (oid, modifier) = (pg_sys::exprType(expression), pg_sys::exprTypmod(expression));
+                let name = pg_sys::format_type_extended(oid, modifier, flags as pg_sys::bits16);
+                format!("NULL::{}", CStr::from_ptr(name).to_string_lossy())
+            })
+            .collect()
     }
 }
