@@ -22,7 +22,7 @@ CALLS = 3000
 # What functions may answer: data exceptions, unknown or taken names, rights, limits, states. PostgreSQL's own among them are
 # 22P02 and 22P05 (JSON) and 42P07 (a table of the index's name is there).
 EXPECTED = {
-    "22000", "22003", "22004", "22023", "2202E", "22P02", "22P05", "0A000", "42501", "42704", "42710", "42P07", "54000", "55000",
+    "22000", "22003", "22004", "22023", "2202E", "22P02", "22P05", "0A000", "42501", "42704", "42710", "42P07", "53400", "54000", "55000",
 }  # fmt: skip
 
 STRINGS = [
@@ -76,6 +76,10 @@ FUNCTIONS = [
     ("pc_delete_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 2),
     ("pc_grant", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("role", "text", STRINGS), ("privileges", "text[]", TEXT_ARRAYS)], 3),
     ("pc_revoke", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("role", "text", STRINGS), ("privileges", "text[]", TEXT_ARRAYS)], 3),
+    ("pc_set_limits", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("max_records", "bigint", LIMITS), ("max_bytes", "bigint", LIMITS)], 1),
+    ("pc_usage", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 1),
+    ("pc_reset_usage", [("index", "text", INDEX), ("namespace", "text", NAMESPACE)], 1),
+    ("conifer.delete_some_namespaces", [("name", "text", STRINGS), ("most", "integer", INTEGERS)], 2),
     ("pc_rename_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE)], 3),
     ("pc_copy_namespace", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("new_name", "text", NAMESPACE), ("to_index", "text", INDEX)], 3),
     ("pc_upsert", [("index", "text", INDEX), ("namespace", "text", NAMESPACE), ("vectors", "jsonb", JSON)], 3),
@@ -114,6 +118,8 @@ BEGIN
     SELECT string_agg(i::text, '|' ORDER BY name) INTO state FROM conifer.indexes i;
     SELECT concat(state, string_agg(n::text, '|' ORDER BY leaf::oid)) INTO state FROM conifer.namespaces n;
     SELECT concat(state, string_agg(b::text, '|' ORDER BY bucket::oid)) INTO state FROM conifer.buckets b;
+    SELECT concat(state, string_agg(l::text, '|' ORDER BY l.root::oid, namespace)) INTO state FROM conifer.limits l;
+    SELECT concat(state, string_agg(u::text, '|' ORDER BY leaf::oid)) INTO state FROM conifer.usage_resets u;
     SELECT concat(state, count(*)) INTO state FROM pg_class WHERE relkind IN ('r', 'p', 'i', 'I');
     FOR root IN SELECT i.root FROM conifer.indexes i ORDER BY name LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, %L ORDER BY namespace, id)) FROM %s r', '|', root) INTO part;
@@ -289,6 +295,9 @@ LIFE = [
     "SELECT {ours}.pc_rename_namespace('{0}', 'w', 'x') -> 'name'",
     "SELECT id, metadata FROM {ours}.pc_fetch('{0}', 'x', ARRAY['A','B','C']::pg_catalog.text[])",
     "SELECT {ours}.pc_configure_index('{0}', tags => '{{\"x\": \"y\"}}'::pg_catalog.jsonb) -> 'tags'",
+    "SELECT {ours}.pc_set_limits('{0}', 'x', 7::pg_catalog.int8), {ours}.pc_reset_usage('{0}')",
+    "SELECT namespace, record_count, max_records FROM {ours}.pc_usage('{0}')",
+    "SELECT index, namespace, record_count FROM conifer.usage",
     "SELECT {ours}.pc_delete_index('{0}')",
 ]  # fmt: skip
 
@@ -328,6 +337,9 @@ def test_search_path(database, session, metric, way):
         for path in ["impostors, pg_catalog, public", f"impostors, {OURS}, pg_catalog", "impostors"]:
             session.execute(f"SET search_path = {path}")
             assert live(session, "plain", metric, way) == honest, path
+            session.execute(f"SELECT {OURS}.pc_create_index('batches'::pg_catalog.text, 2)")
+            session.execute(f"SELECT {OURS}.pc_create_namespace('batches'::pg_catalog.text, 't'::pg_catalog.text)")
+            session.execute(f"CALL {OURS}.pc_delete_index_in_batches('batches'::pg_catalog.text)")
     finally:
         session.execute("RESET ROLE")
         session.execute(f"SET search_path = {OURS}, public")
