@@ -19,6 +19,7 @@ pub mod record;
 pub mod rename;
 pub mod rights;
 pub mod search;
+mod shared_search;
 pub mod sql;
 mod tally;
 pub mod usage;
@@ -39,6 +40,7 @@ use std::rc::Rc;
 /// Called once when the library is loaded.
 pub fn init() {
     breadth::init();
+    shared_search::init();
     transaction::on_relation_change(|relation| {
         cache::forget(relation);
         storage::forget(relation);

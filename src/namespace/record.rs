@@ -26,6 +26,13 @@ pub struct Parts {
     pub metadata: bool,
 }
 
+impl Parts {
+    /// Is nothing asked for but the id?
+    pub fn is_none(self) -> bool {
+        !self.values && !self.metadata
+    }
+}
+
 impl Record {
     /// Copies the parts asked for out of a stored row.
     pub fn from_stored(stored: &StoredRecord<'_>, parts: Parts) -> Result<Record, Error> {

@@ -8,6 +8,7 @@
 
 use super::catalog::Index;
 use super::record::{Match, Query, Rank, Record};
+use super::shared_search::{Pace, look_into_rest};
 use super::{Leaf, Reached, reach, sql};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -19,15 +20,16 @@ use crate::pg::leaf::{RecordReader, StoredRecord};
 use crate::pg::relation::LockMode;
 use crate::record::jsonb;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 /// A row that may be among the best: ordered by rank, then id, then the place of its namespace among those asked.
 #[derive(Clone, Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     rank: Rank,
-    id: Box<str>,
-    place: usize,
+    pub(super) id: Box<str>,
+    pub(super) place: usize,
     /// Exact.
-    key: f64,
+    pub(super) key: f64,
     row: Row,
 }
 
@@ -39,6 +41,25 @@ enum Row {
 }
 
 impl Candidate {
+    /// A row that is yet to be read.
+    pub(super) fn at(key: f64, id: &str, place: usize, tid: Tid) -> Self {
+        Self {
+            rank: Rank::new(key),
+            id: id.into(),
+            place,
+            key,
+            row: Row::At(tid),
+        }
+    }
+
+    /// Where the row lies, unless it was read.
+    pub(super) fn tid(&self) -> Option<Tid> {
+        match self.row {
+            Row::At(tid) => Some(tid),
+            Row::Read(_) => None,
+        }
+    }
+
     fn order(&self) -> (Rank, &str, usize) {
         (self.rank, &self.id, self.place)
     }
@@ -78,23 +99,29 @@ pub fn top_k_of_all(
     query: &Query<'_>,
 ) -> Result<Vec<(usize, Match)>, Error> {
     let mut best = Best::new(query);
+    let pace = Pace::new();
     for (place, namespace) in namespaces.iter().enumerate() {
         pgrx::check_for_interrupts!();
+        let workers = pace.workers(place, namespaces.len());
+        if workers > 0 {
+            look_into_rest(index, namespaces, place, workers, &mut best)?;
+            break;
+        }
         look_into(index, namespace.as_ref(), place, &mut best, true)?;
     }
     Ok(best.into_matches().collect())
 }
 
 /// Looks for better records in a namespace. `briefly`: its locks are given back at once, for there may be more namespaces than locks.
-fn look_into(
+pub(super) fn look_into(
     index: &Index,
     namespace: &str,
     place: usize,
     best: &mut Best<'_>,
     briefly: bool,
 ) -> Result<(), Error> {
-    let lock = LockMode::AccessShare;
-    let mut leaf = match reach(index, namespace, lock, &[Privilege::Select])? {
+    let select = [Privilege::Select];
+    let leaf = match reach(index, namespace, LockMode::AccessShare, &select)? {
         Reached::Missing => return Ok(()),
         Reached::Sql => {
             for (key, record) in sql::top_k(index, namespace, best.query)? {
@@ -110,8 +137,19 @@ fn look_into(
         }
         Reached::Direct(leaf) => leaf,
     };
+    look_into_leaf(index, leaf, place, best, briefly)
+}
+
+/// The same for a namespace that has been reached.
+pub(super) fn look_into_leaf(
+    index: &Index,
+    mut leaf: Leaf,
+    place: usize,
+    best: &mut Best<'_>,
+    briefly: bool,
+) -> Result<(), Error> {
     if briefly {
-        leaf.relation = leaf.relation.unlock_on_drop(lock);
+        leaf.relation = leaf.relation.unlock_on_drop(LockMode::AccessShare);
     }
     let reader = RecordReader::new(&leaf.relation);
     let mut rows = Rows {
@@ -127,24 +165,54 @@ fn look_into(
 pub(super) struct Best<'q> {
     pub(super) query: &'q Query<'q>,
     rows: TopK<Candidate>,
-    /// What a vector must beat, once there are k rows.
+    /// What a vector must beat, once there are k rows, here or elsewhere.
     bar: Option<Bar>,
+    /// The k-th best key of somebody else's rows, which will be put together with these.
+    elsewhere: Option<f32>,
     scratch: Vec<f32>,
 }
 
 impl<'q> Best<'q> {
-    fn new(query: &'q Query<'q>) -> Self {
+    pub(super) fn new(query: &'q Query<'q>) -> Self {
         Self {
             query,
             rows: TopK::new(query.k),
             bar: None,
+            elsewhere: None,
             scratch: Vec::new(),
         }
     }
 
-    /// How many there are.
+    /// How many there are, here or elsewhere.
     pub(super) fn count(&self) -> usize {
-        self.rows.len()
+        match self.elsewhere {
+            Some(_) => self.query.k,
+            None => self.rows.len(),
+        }
+    }
+
+    /// The k-th best key of these, once there are k rows. A NaN is worse than all: nothing misses it.
+    pub(super) fn kth_key(&self) -> Option<f32> {
+        let worst = self.rows.worst()?;
+        (!worst.rank.is_nan()).then(|| worst.rank.key())
+    }
+
+    /// The k-th best key of others, if it is known.
+    pub(super) fn lower_bar(&mut self, elsewhere: Option<f32>) {
+        self.elsewhere = elsewhere;
+        self.set_bar();
+    }
+
+    /// The lower of both.
+    fn lowest(&self) -> Option<f32> {
+        match (self.kth_key(), self.elsewhere) {
+            (Some(here), Some(elsewhere)) => Some(here.min(elsewhere)),
+            (here, elsewhere) => here.or(elsewhere),
+        }
+    }
+
+    fn set_bar(&mut self) {
+        self.bar = self.lowest().map(|key| self.query.scorer.bar(key));
     }
 
     /// Whether a row whose key is not below this is not among them.
@@ -152,20 +220,60 @@ impl<'q> Best<'q> {
         self.bar.as_ref().is_some_and(|bar| bar.is_below(least))
     }
 
-    /// The k-th best key, once there are k rows.
+    /// The k-th best key, once there are k rows, here or elsewhere.
     pub(super) fn bar(&self) -> Option<f64> {
-        let worst = self.rows.worst()?;
-        (!worst.rank.is_nan()).then(|| f64::from(worst.rank.key()))
+        self.lowest().map(f64::from)
     }
 
-    fn push(&mut self, candidate: Candidate) {
+    pub(super) fn push(&mut self, candidate: Candidate) {
         self.rows.push(candidate);
-        // A NaN is worse than all: nothing misses it.
-        self.bar = self
-            .rows
-            .worst()
-            .filter(|worst| !worst.rank.is_nan())
-            .map(|worst| self.query.scorer.bar(worst.rank.key()));
+        self.set_bar();
+    }
+
+    /// The rows, best first.
+    pub(super) fn into_candidates(self) -> Vec<Candidate> {
+        self.rows.into_sorted_vec()
+    }
+
+    /// Reads what is asked for of rows that others have found. A namespace that was dropped meanwhile has none.
+    pub(super) fn read_rest(
+        &mut self,
+        index: &Index,
+        namespaces: &[impl AsRef<str>],
+    ) -> Result<(), Error> {
+        if self.query.parts.is_none() {
+            return Ok(());
+        }
+        let candidates = std::mem::replace(&mut self.rows, TopK::new(self.query.k));
+        let candidates = candidates.into_sorted_vec();
+        let unread = candidates.iter().filter(|one| one.tid().is_some());
+        let places: BTreeSet<usize> = unread.map(|one| one.place).collect();
+        for candidate in candidates {
+            self.rows.push(candidate);
+        }
+        for place in places {
+            pgrx::check_for_interrupts!();
+            let (namespace, select) = (namespaces[place].as_ref(), [Privilege::Select]);
+            if let Reached::Direct(mut leaf) =
+                reach(index, namespace, LockMode::AccessShare, &select)?
+            {
+                leaf.relation = leaf.relation.unlock_on_drop(LockMode::AccessShare);
+                let reader = RecordReader::new(&leaf.relation);
+                let mut rows = Rows {
+                    best: self,
+                    reader: &reader,
+                    place,
+                };
+                rows.read_records(&leaf)?;
+            }
+        }
+        let candidates = std::mem::replace(&mut self.rows, TopK::new(self.query.k));
+        for candidate in candidates.into_sorted_vec() {
+            if candidate.tid().is_none() {
+                self.rows.push(candidate);
+            }
+        }
+        Ok(())
     }
 
     /// Best first, each with the place of its namespace.
@@ -197,12 +305,12 @@ impl Rows<'_, '_> {
     pub(super) fn forget(&mut self) {
         let best = &mut self.best;
         let rows = std::mem::replace(&mut best.rows, TopK::new(best.query.k));
-        best.bar = None;
         for candidate in rows.into_sorted_vec() {
             if candidate.place != self.place {
-                best.push(candidate);
+                best.rows.push(candidate);
             }
         }
+        best.set_bar();
     }
 
     /// What the key of a row is not below; None if it has no vector.
@@ -253,7 +361,7 @@ impl Rows<'_, '_> {
     /// Reads what is asked for of those of this namespace's records that are among the best.
     fn read_records(&mut self, leaf: &Leaf) -> Result<(), Error> {
         let parts = self.best.query.parts;
-        if !parts.values && !parts.metadata {
+        if parts.is_none() {
             return Ok(());
         }
         for candidate in self.best.rows.items_mut() {

@@ -250,6 +250,37 @@ pub fn last_scan(entry: &pg_sys::PgStat_StatTabEntry) -> Option<i64> {
     }
 }
 
+/// Counts parallel workers in the database's statistics, as parallel plans do since 18.
+#[cfg_attr(
+    not(feature = "pg18"),
+    expect(unused_variables, reason = "not counted before")
+)]
+pub fn count_workers(planned: i32, launched: i32) {
+    #[cfg(feature = "pg18")]
+    // SAFETY: adds to this backend's pending counts.
+    unsafe {
+        pg_sys::pgstat_update_parallel_workers_stats(planned.into(), launched.into());
+    }
+}
+
+/// debug_parallel_query, which was force_parallel_mode until 15: is it on, or regress?
+pub fn is_parallel_forced() -> bool {
+    // SAFETY: reads a setting.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let (setting, off) = (
+            pg_sys::force_parallel_mode,
+            pg_sys::ForceParallelMode::FORCE_PARALLEL_OFF,
+        );
+        #[cfg(not(feature = "pg15"))]
+        let (setting, off) = (
+            pg_sys::debug_parallel_query,
+            pg_sys::DebugParallelMode::DEBUG_PARALLEL_OFF,
+        );
+        setting != off as i32
+    }
+}
+
 /// May `role` do this with a schema?
 ///
 /// # Safety

@@ -167,7 +167,8 @@ unsafe fn columns(query: *const pg_sys::Query) -> Vec<String> {
             .filter(|entry| !entry.resjunk)
             .map(|entry| {
                 let expression = entry.expr.cast();
-                let (oid, modifier) = (pg_sys::exprType(expression), pg_sys::exprTypmod(expression));
+                let (oid, modifier) =
+                    (pg_sys::exprType(expression), pg_sys::exprTypmod(expression));
                 let name = pg_sys::format_type_extended(oid, modifier, flags as pg_sys::bits16);
                 format!("NULL::{}", CStr::from_ptr(name).to_string_lossy())
             })

@@ -45,6 +45,7 @@ pub mod spi_row;
 mod sql_type;
 pub mod statistics;
 pub mod table_scan;
+pub mod team;
 #[cfg(feature = "pg_test")]
 mod tests;
 pub mod text;

@@ -14,8 +14,8 @@ DIMENSION = 8
 GENRES = ["drama", "crime", "comedy", "western"]
 
 
-@pytest.fixture(scope="module")
-def session(database):
+@pytest.fixture(scope="module", params=["alone", "with workers"])
+def session(database, request):
     with psycopg.connect(database, autocommit=True, options="-c search_path=ours,public") as connection:
         connection.execute("SELECT pc_create_index('several', %s::integer, metric => 'euclidean')", [DIMENSION])
         rng = random.Random(17)
@@ -28,6 +28,9 @@ def session(database):
                 "SELECT pc_upsert('several', %s, %s::text[], %s::vector[], %s::jsonb[])",
                 [f"n{number}", ids, vectors, metadata],
             )
+        if request.param == "with workers":
+            forced = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
+            connection.execute(f"SET {forced} = on; SET max_parallel_workers_per_gather = 2")
         yield connection
         connection.execute("SELECT pc_delete_index('several')")
 
@@ -52,7 +55,9 @@ def merged(session, names: list[str], query: str, k: int, filter: str | None) ->
 def asked(session, names: list[str] | None, query: str, k: int, filter: str | None, prefix=None) -> list[tuple]:
     found = session.execute(
         "SELECT score, id, namespace, values::text, metadata"
-        " FROM pc_query_namespaces('several', %s::text[], %s::vector, %s::integer, %s::jsonb, true, true, %s)",
+        " FROM pc_query_namespaces('several', %s::text[], %s::vector, %s::integer, %s::jsonb, true, true, %s)"
+        # What is not to be done in parallel, or else one worker would be forced to do all of it, and has no workers itself.
+        " WHERE pg_current_xact_id() IS NOT NULL",
         [names, query, k, filter, prefix],
     )
     return found.fetchall()
@@ -68,6 +73,37 @@ def test_it_is_the_best_of_all(session):
         filter = filter and json.dumps(filter)
         assert asked(session, names, query, k, filter) == merged(session, names, query, k, filter)
     session.execute("RESET conifer.recall")
+
+
+def launched(session) -> int:
+    """Workers begun so far in this database, which PostgreSQL tells since 18."""
+    session.execute("SELECT pg_stat_force_next_flush()")
+    query = "SELECT parallel_workers_launched FROM pg_stat_database WHERE datname = current_database()"
+    return session.execute(query).fetchone()[0]
+
+
+def test_workers_are_begun_where_they_are_wanted(session, request):
+    if session.info.server_version < 180000:
+        pytest.skip("does not tell")
+    before = launched(session)
+    asked(session, None, "[1,1,1,1,1,1,1,1]", 5, None, "")
+    with_workers = session.execute("SHOW debug_parallel_query").fetchone() == ("on",)
+    assert (launched(session) > before) == with_workers
+
+
+def test_what_the_transaction_wrote(session):
+    """Namespaces, records and an index of its own that are not committed, and errors: nothing is left behind."""
+    query = "[9,9,9,9,9,9,9,9]"
+    with session.transaction(force_rollback=True):
+        for name in ("n3", "new1", "new2"):
+            session.execute("SELECT pc_upsert('several', %s, 'near', %s::vector)", [name, query])
+        session.execute("SELECT pc_delete_namespace('several', 'n2')")
+        with pytest.raises(psycopg.errors.DataException), session.transaction():
+            asked(session, None, "[1]", 5, None, "")
+        found = asked(session, None, query, 3, None, "n")
+        assert [row[:3] for row in found] == [(0.0, "near", name) for name in ("n3", "new1", "new2")]
+        assert not {row[2] for row in asked(session, None, query, 10_000, None, "n")} & {"n2"}
+    assert asked(session, None, query, 1, None, "n")[0][1] != "near"
 
 
 @pytest.mark.parametrize("index", [None, "gin (metadata)"])
