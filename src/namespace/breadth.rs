@@ -6,12 +6,12 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
-use super::{check_may_delete, lock_index, lock_namespace, partition};
+use super::{check_may_delete, lock_index, partition};
 use crate::error::Error;
 use crate::pg::lock_table;
-use crate::pg::relation::{self, LockMode, Oid};
+use crate::pg::relation::{self, Oid};
 use crate::pg::report::OrReport;
-use crate::pg::{generic_plan, hook};
+use crate::pg::{drop_locks, generic_plan, hook};
 
 /// Of a leaf in a plan: the table and its two indexes.
 const LOCKS_PLANNED: usize = 3;
@@ -77,7 +77,7 @@ pub fn check_droppable(index: &Index) -> Result<(), Error> {
         leaves += 1;
         true
     })?;
-    let buckets = catalog::count_buckets(index.root)?;
+    let buckets = catalog::buckets_of(index.root)?.len();
     // The buckets alone are always tried.
     if leaves > 0 && leaves * LOCKS_DROPPED + buckets * LOCKS_OF_BUCKET > budget() {
         return Err(Error::IndexTooBroad {
@@ -100,15 +100,14 @@ pub fn drop_some(name: &str, most: Option<usize>) -> Result<usize, Error> {
         rows.push(row);
         rows.len() < most
     })?;
-    let mut leaves = Vec::new();
-    for row in &rows {
-        pgrx::check_for_interrupts!();
-        lock_namespace(&index, &row.name)?;
-        relation::lock_for_drop(row.leaf);
-        if relation::lock(row.leaf, LockMode::AccessExclusive) {
-            leaves.push(row.leaf);
-        }
-    }
+    // Not the names: who makes one of them anew meanwhile finds it there, and waits for its table.
+    let buckets = rows.iter().filter_map(|row| relation::parent(row.leaf));
+    let mut buckets: Vec<Oid> = buckets.collect();
+    buckets.sort_unstable_by_key(|bucket| bucket.to_u32());
+    drop_locks::lock_all_for_drop(buckets);
+    drop_locks::lock_all_for_drop(rows.iter().map(|row| row.leaf));
+    let leaves = rows.iter().map(|row| row.leaf);
+    let leaves: Vec<Oid> = leaves.filter(|leaf| relation::is_attached(*leaf)).collect();
     partition::drop_leaves(&index, &leaves)?;
     for row in &rows {
         // The event trigger has removed the row with the table, unless it was gone before.

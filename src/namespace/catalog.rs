@@ -137,15 +137,15 @@ pub fn find_bucket(root: Oid, remainder: i32) -> Result<Option<Oid>, Error> {
     Ok(row.map(|row| row.oid(3)))
 }
 
-/// How many buckets a root has.
-pub fn count_buckets(root: Oid) -> Result<usize, Error> {
+/// The buckets of a root.
+pub fn buckets_of(root: Oid) -> Result<Vec<Oid>, Error> {
     let keys = [Key::Equal(1, Value::Oid(root))];
-    let mut count = 0;
-    Table::open(BUCKETS, LockMode::AccessShare)?.each(BUCKETS_KEY, &keys, |_| {
-        count += 1;
+    let mut buckets = Vec::new();
+    Table::open(BUCKETS, LockMode::AccessShare)?.each(BUCKETS_KEY, &keys, |row| {
+        buckets.push(row.oid(3));
         true
     });
-    Ok(count)
+    Ok(buckets)
 }
 
 pub fn insert_bucket(root: Oid, remainder: i32, bucket: Oid) -> Result<(), Error> {

@@ -5,8 +5,8 @@
 use super::catalog::{self, Index};
 use super::record::Record;
 use super::{
-    Leaf, Reached, denied, limits, lock_namespace, make_room, may, partition, reach, read, sql,
-    unknown, write,
+    Leaf, Reached, denied, limits, lock_namespace, lock_root, make_room, may, partition, reach,
+    read, sql, unknown, write,
 };
 use crate::error::Error;
 use crate::metric::Metric;
@@ -39,6 +39,8 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     if !access::has_privileges(to.index.root, &[Privilege::Insert]) {
         return Err(denied(to.index));
     }
+    lock_root(from.index)?;
+    lock_root(to.index)?;
     let select = [Privilege::Select];
     let source = reach(from.index, from.namespace, LockMode::AccessShare, &select)?;
     if matches!(source, Reached::Missing) {

@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{extension, heap, transaction, uncached, writer};
+use crate::pg::{drop_locks, extension, heap, transaction, uncached, writer};
 use crate::storage;
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
@@ -102,6 +102,8 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
             }
             continue;
         };
+        // Given up again unless it is the one: who renames it has waited for this lock, or goes on to wait for it.
+        let relation = relation.unlock_on_drop(lock);
         // Locking read the pending invalidations: is what we went by still so?
         let entry = match cache::leaf(index.root, namespace) {
             Some(kept) if kept.id_index.is_some() => kept,
@@ -134,7 +136,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
         };
         if entry.leaf == relation.oid() {
             return Ok(Some(OpenLeaf {
-                relation,
+                relation: relation.keep_lock(),
                 id_index: entry.id_index,
                 vector_index: entry.vector_index,
             }));
@@ -156,6 +158,7 @@ pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
     if !access::has_privileges(index.root, &[Privilege::Insert]) {
         return Err(denied(index));
     }
+    lock_root(index)?;
     lock_namespace(index, namespace)?;
     if !is_free(index, namespace)? {
         return Ok(false);
@@ -208,7 +211,7 @@ pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> 
         return Ok(Dropped::Missing);
     };
     let mut records = 0;
-    relation::lock_for_drop(row.leaf);
+    drop_locks::lock_for_drop(row.leaf);
     if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
         let snapshot = transaction::WriteSnapshot::push();
         if leaf::is_leaf(&relation) {
@@ -334,9 +337,31 @@ pub fn reach(
                 vector_index: leaf.vector_index,
             }))
         }
-        // The leaf's lock stays, so that it is there when the statement comes to it.
-        _ => Ok(Reached::Sql),
+        _ => {
+            drop(leaf.relation.unlock_on_drop(lock));
+            lock_from_the_root(index, namespace, lock)
+        }
     }
+}
+
+/// Locks what a statement on the root about one namespace will, in its order, parents first; so that the namespace is still there when the statement comes
+/// to it.
+fn lock_from_the_root(index: &Index, namespace: &str, lock: LockMode) -> Result<Reached, Error> {
+    if !relation::lock(index.root, lock) {
+        return Err(gone(index));
+    }
+    let row = catalog::find_namespace(index.root, namespace)?;
+    let bucket = row.and_then(|row| relation::parent(row.leaf));
+    let bucket = bucket.and_then(|bucket| Relation::try_open(bucket, lock));
+    // Not kept for nothing: whoever took the namespace away may want it.
+    let bucket = bucket.map(|bucket| bucket.unlock_on_drop(lock));
+    Ok(match open_leaf(index, namespace, lock)? {
+        Some(_) => {
+            drop(bucket.map(Relation::keep_lock));
+            Reached::Sql
+        }
+        None => Reached::Missing,
+    })
 }
 
 /// The same for writing, creating the namespace if it is not there.
@@ -397,6 +422,15 @@ pub fn may_list(index: &Index, row: &NamespaceRow) -> Result<bool, Error> {
 fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {
     let root = index.root.to_u32().to_ne_bytes();
     lock(catalog::NAMESPACES, &[&root, namespace.as_bytes()])
+}
+
+/// Locks a root as readers do, before the buckets and leaves of it that whoever drops the index would wait for.
+fn lock_root(index: &Index) -> Result<(), Error> {
+    if relation::lock(index.root, LockMode::AccessShare) {
+        Ok(())
+    } else {
+        Err(gone(index))
+    }
 }
 
 /// One leaf of an index moves at a time.

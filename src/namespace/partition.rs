@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::access::Privilege;
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{access, extension, statistics, transaction};
+use crate::pg::{access, drop_locks, extension, statistics, transaction};
 use pgrx::Spi;
 use std::ffi::CStr;
 
@@ -79,6 +79,15 @@ pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, 
 
 /// Drops the root with all its buckets and leaves, with the caller's rights.
 pub fn drop_root(root: Oid) -> Result<(), Error> {
+    // Who makes a bucket needs the root's lock, who makes a leaf the bucket's: no more come once these are had.
+    drop_locks::lock_all_for_drop([root]);
+    drop_locks::lock_all_for_drop(catalog::buckets_of(root)?);
+    let mut leaves = Vec::new();
+    catalog::each_namespace(root, "", None, |row| {
+        leaves.push(row.leaf);
+        true
+    })?;
+    drop_locks::lock_all_for_drop(leaves);
     match relation::qualified_name(root) {
         Some(name) => run(&format!("DROP TABLE {name}"))?,
         None => return Ok(()),
@@ -144,7 +153,7 @@ fn take_off_scans(leaf: Oid, pending: i64) {
 /// Makes a leaf that of another namespace. The caller holds the locks on both names and on moving leaves of the index: who moves one from bucket to bucket
 /// locks both.
 pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error> {
-    relation::lock_for_drop(leaf);
+    drop_locks::lock_for_drop(leaf);
     let bucket = relation::parent(leaf).ok_or_else(|| gone(index))?;
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
@@ -283,10 +292,15 @@ fn locked_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Option
 }
 
 /// An unused name in the data schema: bare and quoted with its schema.
+///
+/// PostgreSQL shortens the names of indexes, which end in the columns', to 63 bytes: what is cut off must not be the number, or each new one would have to be
+/// told from all there are.
 fn new_name(index: &Index, kind: &str) -> Result<(String, String), Error> {
+    const INDEX_BYTES: usize = 30;
+    let index_part = &index.name[..index.name.len().min(INDEX_BYTES)];
     loop {
         let number = crate::pg::catalog::next_value(catalog::RELATION_NUMBER)?;
-        let name = format!("{}_{kind}{number}", index.name);
+        let name = format!("{index_part}_{kind}{number}");
         // A restored dump may bring names of its own.
         if relation::find(DATA_SCHEMA, &c_string(&name)).is_none() {
             let quoted = format!("conifer_data.{}", quote(&name));

@@ -4,7 +4,9 @@
 
 use super::catalog::{self, Index};
 use super::limits::Limits;
-use super::{check_may_drop, denied, lock_moving, lock_namespaces, make_room, partition, unknown};
+use super::{
+    check_may_drop, denied, lock_moving, lock_namespaces, lock_root, make_room, partition, unknown,
+};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::relation;
@@ -16,6 +18,7 @@ pub fn rename_namespace(index: &Index, from: &str, to: &str) -> Result<(), Error
     if !access::has_privileges(index.root, &[Privilege::Insert]) {
         return Err(denied(index));
     }
+    lock_root(index)?;
     lock_moving(index)?;
     lock_namespaces(index, [from, to])?;
     let row = check_may_drop(index, catalog::find_namespace(index.root, from)?)?;

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod column;
 pub mod compat;
 pub mod custom_scan;
+pub mod drop_locks;
 pub mod executor;
 pub mod explain;
 pub mod extension;

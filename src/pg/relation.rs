@@ -96,6 +96,13 @@ impl Relation {
         self
     }
 
+    /// Keeps the lock after all, until the transaction ends.
+    #[must_use]
+    pub fn keep_lock(mut self) -> Relation {
+        self.close = Some(pg_sys::NoLock as pg_sys::LOCKMODE);
+        self
+    }
+
     pub(super) fn raw(&self) -> pg_sys::Relation {
         self.raw
     }
@@ -250,7 +257,7 @@ pub fn find(schema: &CStr, name: &CStr) -> Option<Oid> {
 
 unsafe extern "C-unwind" {
     /// catalog/partition.c; not in the bindings.
-    fn get_partition_parent(partition: Oid, even_if_detached: bool) -> Oid;
+    pub(super) fn get_partition_parent(partition: Oid, even_if_detached: bool) -> Oid;
 }
 
 /// The table that it is a partition of, if it is one.
@@ -259,34 +266,6 @@ pub fn parent(partition: Oid) -> Option<Oid> {
     class_row(partition, |row| row.relispartition).filter(|is_partition| *is_partition)?;
     // SAFETY: asked of a partition.
     Some(unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(partition, true)) })
-}
-
-/// Locks a partition and its parent as DROP TABLE will, waiting for neither while holding the other: statements on the
-/// root come parent first, the extension's functions leaf first, and either way round would deadlock with one of them.
-#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
-pub fn lock_for_drop(partition: Oid) {
-    let lock = LockMode::AccessExclusive.raw();
-    // SAFETY: locking takes any OID; a parent is looked up only of a partition, whose row the same call checks.
-    unsafe {
-        loop {
-            pgrx::check_for_interrupts!();
-            pg_sys::LockRelationOid(partition, lock);
-            if class_row(partition, |row| row.relispartition) != Some(true) {
-                return; // gone meanwhile, or detached
-            }
-            let parent =
-                pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(partition, true));
-            if pg_sys::ConditionalLockRelationOid(parent, lock) {
-                return;
-            }
-            pg_sys::UnlockRelationOid(partition, lock);
-            pg_sys::LockRelationOid(parent, lock);
-            if pg_sys::ConditionalLockRelationOid(partition, lock) {
-                return;
-            }
-            pg_sys::UnlockRelationOid(parent, lock);
-        }
-    }
 }
 
 /// Is there such a table, and is it a partition?
@@ -321,7 +300,10 @@ pub fn owner(relation: Oid) -> Option<Oid> {
 }
 
 /// Something of a relation's row in pg_class, None if it is gone.
-fn class_row<T>(relation: Oid, read: impl FnOnce(&pg_sys::FormData_pg_class) -> T) -> Option<T> {
+pub(super) fn class_row<T>(
+    relation: Oid,
+    read: impl FnOnce(&pg_sys::FormData_pg_class) -> T,
+) -> Option<T> {
     // SAFETY: a syscache tuple is valid until released; pg_class rows have Form_pg_class's layout.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(
