@@ -223,17 +223,27 @@ pub unsafe fn extension_schema(extension: pg_sys::Oid) -> pg_sys::Oid {
     }
 }
 
-/// The counts in a relation's pending statistics.
-pub fn table_counts(
-    statistics: &mut pg_sys::PgStat_TableStatus,
-) -> &mut pg_sys::PgStat_TableCounts {
+/// Scans in a relation's pending statistics.
+pub fn scans(statistics: &mut pg_sys::PgStat_TableStatus) -> &mut pg_sys::PgStat_Counter {
     #[cfg(feature = "pg15")]
     {
-        &mut statistics.t_counts
+        &mut statistics.t_counts.t_numscans
     }
     #[cfg(not(feature = "pg15"))]
     {
-        &mut statistics.counts
+        &mut statistics.counts.numscans
+    }
+}
+
+/// Rows fetched by their places, likewise.
+pub fn fetched(statistics: &mut pg_sys::PgStat_TableStatus) -> &mut pg_sys::PgStat_Counter {
+    #[cfg(feature = "pg15")]
+    {
+        &mut statistics.t_counts.t_tuples_fetched
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        &mut statistics.counts.tuples_fetched
     }
 }
 

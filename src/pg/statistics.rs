@@ -6,39 +6,38 @@ use pgrx::pg_sys;
 
 /// Counts a scan of a table or an index.
 pub fn count_scan(relation: &Relation) {
-    if let Some(counts) = counts_of(relation) {
-        counts.numscans += 1;
-    }
+    with_counts(relation, |counts| *compat::scans(counts) += 1);
 }
 
 /// Scans of a table that this backend has yet to report.
 pub fn pending_scans(table: &Relation) -> i64 {
-    counts_of(table).map_or(0, |counts| counts.numscans)
+    with_counts(table, |counts| *compat::scans(counts)).unwrap_or(0)
 }
 
 /// Takes off the scans that index builds have added since there were so many.
 pub fn take_off_scans(table: &Relation, pending: i64) {
-    if let Some(counts) = counts_of(table) {
-        counts.numscans = pending;
-    }
+    with_counts(table, |counts| *compat::scans(counts) = pending);
 }
 
 /// Counts rows of a table that were fetched by their places.
 pub fn count_fetched(table: &Relation, rows: usize) {
-    if let Some(counts) = counts_of(table) {
-        counts.tuples_fetched += rows as pg_sys::PgStat_Counter;
-    }
+    with_counts(table, |counts| {
+        *compat::fetched(counts) += rows as pg_sys::PgStat_Counter;
+    });
 }
 
-/// This backend's counts, to be reported later; None if none are kept (pgstat_should_count_relation in pgstat.h).
-fn counts_of(relation: &Relation) -> Option<&mut pg_sys::PgStat_TableCounts> {
-    // SAFETY: the relation is open; its statistics stay where they are as long as it is.
+/// Does something with this backend's counts, to be reported later; None if none are kept (pgstat_should_count_relation in pgstat.h).
+fn with_counts<T>(
+    relation: &Relation,
+    work: impl FnOnce(&mut pg_sys::PgStat_TableStatus) -> T,
+) -> Option<T> {
+    // SAFETY: the relation is open; its statistics stay where they are as long as it is, and nobody else looks at them meanwhile.
     unsafe {
         let raw = relation.raw();
         if (*raw).pgstat_info.is_null() && (*raw).pgstat_enabled {
             pg_sys::pgstat_assoc_relation(raw);
         }
-        (*raw).pgstat_info.as_mut().map(compat::table_counts)
+        (*raw).pgstat_info.as_mut().map(work)
     }
 }
 

@@ -1,9 +1,12 @@
-"""The server that the bench's own test runs on."""
+"""The server that the bench's own test runs on, and what a workload is given there."""
 
 import os
 
 import psycopg
 import pytest
+
+from conifer_bench import clients, generate, measure, system
+from conifer_bench.context import Context
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,23 @@ def server() -> str:
     if missing:
         pytest.skip(f"needs {', '.join(sorted(missing))} on the server")
     return dsn
+
+
+@pytest.fixture
+def context(server, tmp_path):
+    """What a workload is given, with a few made rows."""
+    pool = clients.Clients(1)
+    dsn = system.prepare(server)
+    try:
+        yield Context(
+            dsn,
+            generate.generate(3000, 32, queries=20),
+            system.features(dsn),
+            pool,
+            tmp_path,
+            measure.Noise(),
+            tiny=True,
+        )
+    finally:
+        pool.close()
+        system.drop(server)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from conifer_bench import __main__ as command
-from conifer_bench import clients, generate, goals, lifecycle, measure, result, system, upkeep
+from conifer_bench import clients, goals, lifecycle, measure, result, system, upkeep
 from conifer_bench.conifer import Conifer
-from conifer_bench.context import Context
 from conifer_bench.pgvector import Pgvector
 from conifer_bench.workloads import WORKLOADS, growth, index
 
@@ -102,6 +101,33 @@ def test_autovacuum_came_by_itself_after_the_deletes(raw):
         assert runs >= 1, name
 
 
+def test_every_way_of_holding_many_tenants_has_every_figure(raw):
+    namespaces, partitions = ("conifer", "namespace per tenant"), ("pgvector", "partition per tenant, exact")
+    shared = ("pgvector", "shared table, exact")
+    per_tenant = ("first_upsert_ms", "drop_ms", "touched_ms", "untouched_ms", "list_ms", "stats_seconds")
+    for metric in (*per_tenant, "backend_growth_bytes", "drop_all_seconds"):
+        measured = [set(figure(raw, "e", metric, tenants=tenants)) for tenants in (60, 120)]
+        all_of_them = {namespaces, partitions, shared} if metric in per_tenant else {partitions}
+        assert measured == [all_of_them, {namespaces, shared}], metric
+    for metric in ("touched_ms", "untouched_ms"):
+        assert figure(raw, "e", metric, tenants=40).keys() == {namespaces, partitions, shared}
+
+
+def test_a_tenant_on_disk(raw):
+    for name, count in figure(raw, "e", "tenant_bytes", records=100).items():
+        assert 100 * 4 * 384 < count < 300 * 4 * 384, name
+    for metric, least in (("tenant_bytes", 8192), ("tenant_files", 3)):
+        found = figure(raw, "e", metric, records=0)
+        assert {system for system, _ in found} == {"conifer", "pgvector"} and min(found.values()) >= least
+
+
+def test_a_neighbour_is_loaded_while_a_tenant_is_asked(raw):
+    load = figure(raw, "e", "rows_per_second", beside="another tenant's load")
+    assert {system for system, _ in load} == {"conifer", "pgvector"} and min(load.values()) > 0
+    assert figure(raw, "e", "p99_times_quiet").keys() == load.keys()
+    assert figure(raw, "e", "p99_ms", beside="nothing").keys() == load.keys()
+
+
 def test_report_and_plots_are_written(out, raw):
     report = (out / "report.md").read_text()
     for one in raw["results"]:
@@ -124,26 +150,6 @@ def test_a_failing_client_throws_the_workload_away_and_the_pool_lives_on(server)
         outcomes = pool.run([good, good])
         assert all(len(outcome.latencies()) > 10 for outcome in outcomes)
         assert clients.queries_per_second(outcomes) > 100
-    finally:
-        pool.close()
-        system.drop(server)
-
-
-@pytest.fixture
-def context(server, tmp_path):
-    """What a workload is given, with a few made rows."""
-    pool = clients.Clients(1)
-    dsn = system.prepare(server)
-    try:
-        yield Context(
-            dsn,
-            generate.generate(3000, 32, queries=20),
-            system.features(dsn),
-            pool,
-            tmp_path,
-            measure.Noise(),
-            tiny=True,
-        )
     finally:
         pool.close()
         system.drop(server)

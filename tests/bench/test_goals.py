@@ -24,6 +24,25 @@ def test_a_time_is_kept_below_its_limit(times, kept):
     assert (line.wanted, line.kept) == (1.3, kept)
 
 
+@pytest.mark.parametrize(
+    ("metric", "kept", "missed", "unit", "wanted"),
+    [
+        ("first_upsert_times_1000th", 1.5, 1.51, "×", "≤ 1.5"),
+        ("drop_times_1000th", 1.0, 1.6, "×", "≤ 1.5"),
+        ("touched_times_100th", 1.1, 1.11, "×", "≤ 1.1"),
+        ("untouched_more_ms", 1.5, 1.6, "ms", "≤ 1.50 ms"),
+        ("backend_growth_bytes", 64e6, 65e6, "B", "≤ 64.0 MB"),
+        ("stats_seconds", 4.9, 5.1, "s", "≤ 5.00 s"),
+        ("p99_times_quiet", 2.0, 2.1, "×", "≤ 2"),
+    ],
+)
+def test_what_very_many_tenants_may_cost(metric, kept, missed, unit, wanted):
+    given = {"tenants": 100_000, "clients": 1, "tenants asked": 20_000, "records": 1_000}
+    cells = [sample.cell("conifer", "namespace per tenant", given, **{metric: ([v], unit)}) for v in (kept, missed)]
+    assert [line.kept for line in of("e", cells)] == [True, False]
+    assert {line[2] for line in map(goals._said, of("e", cells))} == {wanted}
+
+
 def test_only_conifers_measured_cells_of_a_state_have_goals():
     parameters = {"state": "after build", "k": 10, "conifer.recall": 0.95}
     recall = {"recall": ([0.5], "")}

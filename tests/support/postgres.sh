@@ -140,6 +140,7 @@ private_copy() {
   home=$(copies_dir)/pg$(pg_major "$pg_config") root=$home/package/root
   stamp="$bin $("$pg_config" --version) $(stat -c %Y "$bin/postgres")"
   if [ "$(cat "$home/stamp" 2>/dev/null)" != "$stamp" ]; then
+    [[ $bin != "$home"/* ]] || die "$bin is the copy itself: take it off PATH"
     rm -rf "$home"
     for dir in "$bin" "$lib" "$share" "$headers"; do
       [ -d "$root${dir#"$parent"}" ] || { mkdir -p "$root${dir#"$parent"}" && cp -a "$dir/." "$root${dir#"$parent"}/"; }

@@ -15,6 +15,14 @@ def _warmth(name: str):
     return (("warmth", name),)
 
 
+def _clients(count: int):
+    return (("clients", count),)
+
+
+def _page(name: str):
+    return (("page", name),)
+
+
 #: Writes into an index cost more than writes beside none: each is compared with its like.
 _INDEXED = (("search", "vector index"),)
 _EXACT = (("search", "exact scan"),)
@@ -59,6 +67,18 @@ COMPARISONS = [
     Comparison("e", "evicted, median", "latency_ms", "lower", _TENANT, RECALL, _warmth("evicted"), _typical),
     Comparison("e", "first query of a connection", "first_ms", "lower", ("data",)),
     Comparison("e", "a new tenant's place", "create_ms", "lower", ("tenants",), headline="last"),
+    Comparison("e", "first upsert of a tenant", "first_upsert_ms", "lower", ("tenants",), None, _clients(1), "last"),
+    Comparison("e", "the same, 8 clients at once", "first_upsert_ms", "lower", ("tenants",), None, _clients(8), "last"),
+    Comparison("e", "drop of a tenant", "drop_ms", "lower", ("tenants",), headline="last"),
+    Comparison("e", "drop of all tenants", "drop_all_seconds", "lower", ("tenants",), headline="last"),
+    Comparison("e", "tenant asked before", "touched_ms", "lower", ("tenants",), headline="last"),
+    Comparison("e", "tenant never asked before", "untouched_ms", "lower", ("tenants",), headline="last"),
+    Comparison("e", "list of tenants, its first page", "list_ms", "lower", ("tenants",), None, _page("first"), "last"),
+    Comparison("e", "list of tenants, in its middle", "list_ms", "lower", ("tenants",), None, _page("middle"), "last"),
+    Comparison("e", "counts of all tenants", "stats_seconds", "lower", ("tenants",), headline="last"),
+    Comparison("e", "growth of a backend", "backend_growth_bytes", "lower", ("tenants asked",), headline="last"),
+    Comparison("e", "bytes of a tenant", "tenant_bytes", "lower", ("records",)),
+    Comparison("e", "p99 beside a tenant's load, times the quiet one", "p99_times_quiet", "lower"),
     Comparison("f", "filtered query, median", "latency_ms", "lower", _FILTER, 0.99, headline=_some_filters),
     Comparison("f", "filtered query, median", "latency_ms", "lower", _FILTER, RECALL, headline="none"),
     Comparison("g", "query while it grows, median", "latency_ms", "lower", ("n",), RECALL, headline="last"),

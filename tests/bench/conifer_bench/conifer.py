@@ -82,4 +82,7 @@ class Conifer(Arrangement):
         return copy_binary(connection, f'"{self.table}" (namespace, id, values, metadata)', self.records(rows))
 
     def drop(self, connection):
-        connection.execute("SELECT pc_delete_index(name) FROM pc_list_indexes() WHERE name = %s", (self.table,))
+        """In batches: all at once would need a lock for each namespace."""
+        found = connection.execute("SELECT FROM pc_list_indexes() WHERE name = %s", (self.table,))
+        if found.fetchone() is not None:
+            connection.execute("CALL pc_delete_index_in_batches(%s)", (self.table,))

@@ -39,10 +39,23 @@ class Line:
         return median >= self.wanted if self.goal.better == "higher" else median <= self.wanted
 
 
+_TENANTS = ("tenants",)
+_MADE = ("tenants", "clients")
 #: A grown or thinned-out index may take this many times a freshly built one's time for a query.
 TIMES_FRESH = 1.3
+#: What one of very many tenants may take beside one of a thousand to be made or dropped, beside one of a hundred to be asked.
+TIMES_1000TH, TIMES_100TH = 1.5, 1.1
+#: And a tenant's 99th percentile while another is loaded, beside its quiet one.
+TIMES_QUIET = 2.0
 
 GOALS = [
+    Goal("e", "first upsert, times one of 1,000's", "first_upsert_times_1000th", "lower", TIMES_1000TH, _MADE),
+    Goal("e", "drop, times one of 1,000's", "drop_times_1000th", "lower", TIMES_1000TH, _MADE),
+    Goal("e", "query, asked before, times one of 100's", "touched_times_100th", "lower", TIMES_100TH, _TENANTS),
+    Goal("e", "query, never asked before, beyond that", "untouched_more_ms", "lower", 1.5, _TENANTS),
+    Goal("e", "growth of a backend", "backend_growth_bytes", "lower", 64e6, ("tenants", "tenants asked")),
+    Goal("e", "counts of all tenants", "stats_seconds", "lower", 5.0, _TENANTS),
+    Goal("e", "p99 beside a tenant's load, times quiet", "p99_times_quiet", "lower", TIMES_QUIET, ("records",)),
     Goal("g", "query, times a freshly built index's", "at_rest_times_fresh", "lower", TIMES_FRESH, ("state",)),
     Goal("g", "mean recall@10", "recall", "higher", "conifer.recall", ("state",)),
     Goal("i", "mean recall", "recall", "higher", "conifer.recall", ("state", "k")),
@@ -66,7 +79,9 @@ def lines(result: dict) -> list[Line]:
 
 
 def _wanted(line: Line) -> str:
-    return f"{'≥' if line.goal.better == 'higher' else '≤'} {line.wanted:g}"
+    unit = line.found["unit"]
+    text = wording.figure(line.wanted, unit) if unit in ("B", "ms", "s") else f"{line.wanted:g}"
+    return f"{'≥' if line.goal.better == 'higher' else '≤'} {text}"
 
 
 def table(result: dict) -> list[str]:

@@ -27,3 +27,11 @@ def anonymous(status: str) -> int | None:
     """RssAnon of a /proc/…/status, in bytes."""
     found = [line.split() for line in status.splitlines() if line.startswith("RssAnon:")]
     return int(found[0][1]) * 1024 if found else None
+
+
+def held_bytes(connection) -> int:
+    """The same, or what the backend's memory contexts have where that cannot be read: differences of it tell how it grows."""
+    known = private_bytes(connection)
+    if known is not None:
+        return known
+    return int(connection.execute("SELECT sum(total_bytes) FROM pg_backend_memory_contexts").fetchone()[0])

@@ -297,6 +297,32 @@ SELECT pc_describe_index_stats('none');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pc_delete_namespace('none', 't');
 \echo :LAST_ERROR_SQLSTATE
+
+-- limits, usage, rights, the pin, deletion in batches
+SELECT pc_set_limits('errors', 't', 1);
+SELECT pc_upsert('errors', 't', id => 'B', vector => '[1,2]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_set_limits('errors', 't', -1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_set_limits('errors', 't', max_bytes => -1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_set_limits('errors', 't');
+SELECT * FROM pc_usage('errors', 'none');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_reset_usage('none');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pc_grant('errors', 't', 'public', '{TRUNCATE}');
+\echo :LAST_ERROR_SQLSTATE
+SET conifer.namespace = 'u';
+SELECT pc_count('errors', 't');
+\echo :LAST_ERROR_SQLSTATE
+RESET conifer.namespace;
+CALL pc_delete_index_in_batches('errors', 0);
+\echo :LAST_ERROR_SQLSTATE
+CALL pc_delete_index_in_batches('errors');
+\echo :LAST_ERROR_SQLSTATE
+CALL pc_delete_index_in_batches('none');
+\echo :LAST_ERROR_SQLSTATE
 SELECT name, tags, deletion_protection FROM pc_list_indexes();
 SELECT name, record_count FROM pc_list_namespaces('errors');
 

@@ -1,16 +1,17 @@
-"""(e) Many tenants of very unequal size: a random one a query, hot and cold; and what one more tenant costs."""
+"""(e) Many tenants of very unequal size: a random one a query, hot and cold; what one more costs, and all of them as they become very many."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import time
 
 import numpy as np
 
-from .. import cold, generate, measure
+from .. import cold, footprint, generate, measure, neighbour, scale
 from ..arrangement import Arrangement
-from ..clients import Load, Outcome
+from ..clients import Clients, Load, Outcome
 from ..conifer import Conifer
 from ..context import Context
 from ..pgvector import Pgvector
@@ -28,10 +29,12 @@ WARMTH = {
     "first touch": "a new connection, warm by a query of another tenant, asks each tenant for the first time; buffers are hot",
     "evicted": f"the same after {cold.MEANING}",
 }
+#: What is measured of tenants in number, each in a module of its own.
+_MANY = (scale, footprint, neighbour)
 
 
 def cost(context: Context) -> float:
-    return context.scaled(270, 45, 6)
+    return context.scaled(900, 100, 20)
 
 
 def run(context: Context) -> dict:
@@ -42,16 +45,25 @@ def run(context: Context) -> dict:
     if given.tenants is not None:
         sets = {f"{len(np.unique(given.tenants))} tenants of {context.dataset.name}": (given, _few)} | sets
     cells, evicts = [], cold.can_evict(context)
+    count = len(sets) + 1 + len(_MANY)
     for number, (name, (dataset, arrangements)) in enumerate(sets.items()):
-        progress = part_of(context.progress, number, len(sets) + 1)
+        progress = part_of(context.progress, number, count)
         inner = dataclasses.replace(context, dataset=dataset, progress=progress)
         cells += _ask(inner, name, arrangements(inner), evicts)
-    cells += _create(dataclasses.replace(context, progress=part_of(context.progress, len(sets), len(sets) + 1)))
+    cells += _create(dataclasses.replace(context, progress=part_of(context.progress, len(sets), count)))
+    with contextlib.closing(Clients(scale.CLIENTS)) as pool:
+        for number, part in enumerate(_MANY, len(sets) + 1):
+            cells += part.run(
+                dataclasses.replace(context, pool=pool, progress=part_of(context.progress, number, count))
+            )
     setup = {
         "data": ", ".join(f"{name}: {len(dataset):,} × {dataset.dimension}" for name, (dataset, _) in sets.items()),
         "tenants": "drawn evenly from bins by their rows (the few large ones would hardly be seen otherwise), one client",
         **WARMTH,
         "a new tenant's place": "an empty namespace, partition or table, median of the last 50 made before there are so many",
+        **scale.SETUP,
+        **footprint.SETUP,
+        **neighbour.SETUP,
     }
     return measured(globals(), cells, setup, [] if evicts else [cold.NOT_KNOWN])
 
