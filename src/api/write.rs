@@ -237,7 +237,7 @@ fn delete_namespace(index: &Index, namespace: &str) -> Result<u64, Error> {
     if access::has_row_security(index.root) {
         return sql::delete_all(index, namespace);
     }
-    match namespace::drop_namespace(index, namespace)? {
+    match namespace::delete_all(index, namespace)? {
         Dropped::Missing => Ok(0),
         Dropped::Records(records) => Ok(records),
     }

@@ -5,12 +5,11 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::Index;
-use super::limits::{self, Written};
 use super::record::{MetadataChange, Record};
 use super::search::matches;
 use super::tally::Tally;
 use super::write::{self, Buffers};
-use super::{Leaf, Reached, reach, read, sql};
+use super::{Leaf, Reached, limits, reach, read, sql};
 use crate::am::teller::Tellers;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -154,16 +153,10 @@ pub fn update(
     change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
     let reached = reach(index, namespace, LockMode::RowExclusive, &write::UPDATE)?;
-    limits::within(index, namespace, || {
-        let records = match reached {
-            Reached::Missing => 0,
-            Reached::Sql => sql::update_matching(index, namespace, condition, change)?,
-            Reached::Direct(leaf) => update_directly(&leaf, namespace, condition, change)?,
-        };
-        Ok(Written {
-            records,
-            inserted: false,
-        })
+    limits::within_bytes(index, namespace, || match reached {
+        Reached::Missing => Ok(0),
+        Reached::Sql => sql::update_matching(index, namespace, condition, change),
+        Reached::Direct(leaf) => update_directly(&leaf, namespace, condition, change),
     })
 }
 

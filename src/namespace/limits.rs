@@ -75,6 +75,20 @@ pub fn within(
     Ok(written.records)
 }
 
+/// The same for what inserts no records.
+pub fn within_bytes(
+    index: &Index,
+    namespace: &str,
+    write: impl FnOnce() -> Result<u64, Error>,
+) -> Result<u64, Error> {
+    within(index, namespace, || {
+        Ok(Written {
+            records: write()?,
+            inserted: false,
+        })
+    })
+}
+
 /// What a write to a namespace has to keep to.
 struct Guard<'a> {
     index: &'a Index,

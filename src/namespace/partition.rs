@@ -183,6 +183,14 @@ pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
     }
 }
 
+/// Empties a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.
+pub fn truncate_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
+    match relation::qualified_name(leaf) {
+        Some(name) => as_owner(index, leaf, || run(&format!("TRUNCATE TABLE ONLY {name}"))),
+        None => Ok(()),
+    }
+}
+
 /// Drops leaves together, each with the rights of its owner.
 pub fn drop_leaves(index: &Index, leaves: &[Oid]) -> Result<(), Error> {
     let mut of_owner: Vec<(Oid, Oid)> = leaves

@@ -85,16 +85,10 @@ pub fn update(
     change: &MetadataChange<'_>,
 ) -> Result<u64, Error> {
     let reached = reach(index, namespace, LockMode::RowExclusive, &UPDATE)?;
-    limits::within(index, namespace, || {
-        let records = match reached {
-            Reached::Missing => 0,
-            Reached::Sql => sql::update(index, namespace, id, vector, change)?,
-            Reached::Direct(leaf) => update_directly(&leaf, namespace, id, vector, change)?,
-        };
-        Ok(Written {
-            records,
-            inserted: false,
-        })
+    limits::within_bytes(index, namespace, || match reached {
+        Reached::Missing => Ok(0),
+        Reached::Sql => sql::update(index, namespace, id, vector, change),
+        Reached::Direct(leaf) => update_directly(&leaf, namespace, id, vector, change),
     })
 }
 

@@ -86,6 +86,23 @@ pub fn owns(table: Oid) -> bool {
     }
 }
 
+/// Were rights on the table granted or taken back, whatever they are now?
+pub fn has_own_rights(table: Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+    // SAFETY: a syscache tuple is valid until released; the attribute is one of its catalog's.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(table));
+        if tuple.is_null() {
+            return false;
+        }
+        let mut is_null = true;
+        let column = pg_sys::Anum_pg_class_relacl as pg_sys::AttrNumber;
+        pg_sys::SysCacheGetAttr(cache, tuple, column, &raw mut is_null);
+        pg_sys::ReleaseSysCache(tuple);
+        !is_null
+    }
+}
+
 /// Does row security restrict what the caller sees of the table?
 pub fn has_row_security(table: Oid) -> bool {
     // SAFETY: takes any relation OID; InvalidOid means the current user. With noError it does not complain under

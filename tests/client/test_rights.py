@@ -20,6 +20,9 @@ CALLS = [
     "pc_delete_namespace('rights', '{0}')",
     "pc_rename_namespace('rights', '{0}', '{1}')",
     "pc_copy_namespace('rights', '{0}', '{1}')",
+    "pc_set_limits('rights', '{0}', 5)",
+    "namespace FROM pc_usage('rights', '{0}')",
+    "pc_reset_usage('rights', '{0}')",
     "pc_grant('rights', '{0}', 'tenant')",
     "pc_revoke('rights', '{0}', 'tenant')",
     "pc_upsert('rights', '{0}', 'x', '[1,2]'::vector)",
@@ -73,6 +76,11 @@ def outcome(connection, call: str, name: str, new: str = "new") -> tuple:
 def test_granted_rights_reach_one_namespace(admin):
     admin.execute("SELECT pc_grant('rights', 'own', 'tenant')")
     everything = admin.execute("SELECT * FROM rights ORDER BY namespace, id").fetchall()
+    leaf_of_other = admin.execute("SELECT pc_describe_namespace('rights', 'other') ->> 'relation'").fetchone()[0]
+    index_of_other = admin.execute(
+        "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam"
+        " WHERE indrelid = %s::regclass AND amname = 'conifer'", [leaf_of_other],
+    ).fetchone()[0]  # fmt: skip
     admin.execute("SET ROLE tenant")
     query = "SELECT id FROM pc_query('rights', 'own', '[1,2]'::vector)"
     assert admin.execute(query).fetchall() == [("a",), ("b",)]
@@ -86,12 +94,43 @@ def test_granted_rights_reach_one_namespace(admin):
         assert outcome(admin, call, OTHER)[0] in ("42501", "42704", "rows"), call
         assert outcome(admin, call, OTHER)[1] in ("[]", "[(0,)]") or outcome(admin, call, OTHER)[0] != "rows", call
     # nor by plain SQL
-    for sql in ("SELECT * FROM rights", "SELECT * FROM conifer.namespaces", "SELECT * FROM conifer.buckets"):
+    for sql in ("SELECT * FROM rights", "EXPLAIN SELECT * FROM rights WHERE namespace = 'other'", f"EXPLAIN SELECT * FROM {leaf_of_other}"):
         with pytest.raises(DENIED):
             admin.execute(sql)
+    # nor by what the extension keeps: the names of indexes are public, of usage there is the tenant's own
+    relations = "SELECT relname FROM pg_class WHERE relnamespace = 'conifer'::regnamespace AND relkind IN ('r', 'v', 'S') ORDER BY 1"
+    relations = [name for (name,) in admin.execute(relations).fetchall()]
+    assert {"buckets", "indexes", "limits", "namespaces", "relation_number", "usage", "usage_resets"} == set(relations)
+    for name in set(relations) - {"indexes", "usage"}:
+        with pytest.raises(DENIED):
+            admin.execute(f"SELECT * FROM conifer.{name}")
+    assert admin.execute("SELECT namespace FROM conifer.usage").fetchall() == [("own",)]
+    for name in ("conifer_inspect", "conifer_check"):
+        with pytest.raises(DENIED):
+            admin.execute(f"SELECT * FROM {name}(%s::regclass)", [index_of_other])
     admin.execute("RESET ROLE")
     after = admin.execute("SELECT * FROM rights WHERE namespace <> 'own' ORDER BY namespace, id").fetchall()
     assert after == [row for row in everything if row[0] != "own"]
+
+
+def test_a_tenant_that_deletes_all_goes_on(admin):
+    """Who may not make a namespace keeps the one it has, empty."""
+    admin.execute("SELECT pc_grant('rights', 'own', 'tenant')")
+    admin.execute("SET ROLE tenant")
+    upsert = "SELECT pc_upsert('rights', 'own', 'c', '[0,0]'::vector)"
+    with admin.transaction(force_rollback=True):
+        assert admin.execute("SELECT pc_delete('rights', 'own', delete_all => true)").fetchone() == (2,)
+        assert admin.execute("SELECT pc_count('rights', 'own')").fetchone() == (0,)
+    for before, after in ((2, 0), (1, 0)):
+        assert admin.execute("SELECT pc_delete('rights', 'own', delete_all => true)").fetchone() == (before,)
+        assert admin.execute("SELECT name, record_count FROM pc_list_namespaces('rights')").fetchall() == [("own", after)]
+        assert admin.execute(upsert).fetchone() == (1,)
+        assert admin.execute("SELECT id FROM pc_query('rights', 'own', '[1,2]'::vector)").fetchall() == [("c",)]
+    assert admin.execute("SELECT pc_delete_namespace('rights', 'own')").fetchone() == (True,)
+    with pytest.raises(DENIED):
+        admin.execute(upsert)
+    admin.execute("RESET ROLE")
+    assert admin.execute("SELECT name FROM pc_list_namespaces('rights')").fetchall() == [(OTHER,)]
 
 
 def test_rights_are_taken_back_and_given_one_by_one(admin):
