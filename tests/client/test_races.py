@@ -253,7 +253,7 @@ def test_upserts_while_a_namespace_goes_to_and_fro(database, index, trigger):
 
     Renaming to a name that was made meanwhile is refused; then the one or the other is put aside.
     """
-    writers, movers, turns = 4, 2, 30
+    writers, movers, turns = 4, 2, 15
     running = [True] * movers
     writes: list[Write] = []
     moves: list[Call] = []
@@ -281,7 +281,7 @@ def test_upserts_while_a_namespace_goes_to_and_fro(database, index, trigger):
         step = 0
         while any(running) or step == 0:
             namespace = "b" if client == movers else "a"
-            until(lambda: len(writes) < 30 * (len(moves) + 1) or not any(running))
+            until(lambda: len(writes) < 10 * (len(moves) + 1) or not any(running))
             writes.append(write(connection, index, namespace, f"{namespace} {client}-{step}"))
             step += 1
 
@@ -374,7 +374,7 @@ def another(database):
 @pytest.mark.parametrize("trigger", [False, True], ids=["direct", "sql"])
 def test_upserts_while_a_namespace_is_copied(database, index, another, trigger):
     """A copy is the namespace at one moment of the call: each transaction is in it as a whole or not at all."""
-    writers, copiers, copies = 4, 2, 30
+    writers, copiers, copies = 4, 2, 20
     running = [True] * copiers
     writes: list[Write] = []
     copied: dict[tuple[str, str], Call] = {}
@@ -409,6 +409,7 @@ def test_upserts_while_a_namespace_is_copied(database, index, another, trigger):
             return
         step = 0
         while any(running) or step == 0:
+            until(lambda: len(writes) < 20 * (len(copied) + 1) or not any(running))
             group = f"{client}-{step % 20}"  # new ones at first, then replaced
             if step % 3:
                 writes.append(write(connection, index, "t", group, step))
@@ -419,13 +420,14 @@ def test_upserts_while_a_namespace_is_copied(database, index, another, trigger):
     assert together(database, writers + copiers, work) == [None] * (writers + copiers)
     assert errors_of([*(write.call for write in writes), *copied.values()]) == []
     assert len(copied) == copiers * copies
+    written = histories(writes)
     with connect(database) as connection:
         for (target, namespace), asked in copied.items():
             rows = read(connection, target, namespace).answer
             assert asked.answer == [(len(rows),)]
-            check_read(asked, groups(rows), histories(writes))
+            check_read(asked, groups(rows), written)
         asked = read(connection, index, "t")
-        check_read(asked, groups(asked.answer), histories(writes))
+        check_read(asked, groups(asked.answer), written)
         for target in targets:
             check_catalog(connection, target)
             check_indexes(connection, target)
