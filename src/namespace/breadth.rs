@@ -104,6 +104,7 @@ pub fn drop_some(name: &str, most: Option<usize>) -> Result<usize, Error> {
     let buckets = rows.iter().filter_map(|row| relation::parent(row.leaf));
     let mut buckets: Vec<Oid> = buckets.collect();
     buckets.sort_unstable_by_key(|bucket| bucket.to_u32());
+    drop_locks::lock_all_for_drop([index.root]);
     drop_locks::lock_all_for_drop(buckets);
     drop_locks::lock_all_for_drop(rows.iter().map(|row| row.leaf));
     let leaves = rows.iter().map(|row| row.leaf);

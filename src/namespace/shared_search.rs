@@ -19,9 +19,6 @@ use std::time::{Duration, Instant};
 /// What beginning workers and ending them costs, with what they have to read before they are of use.
 const WORTH: Duration = Duration::from_millis(8);
 
-/// Namespaces that a worker should have before it: fewer are sooner looked into than it has begun.
-const LEAST_EACH: usize = 8;
-
 /// Called once when the library is loaded.
 pub fn init() {
     team::install(work);
@@ -47,12 +44,10 @@ impl Pace {
     /// if what is left, at the pace so far, will not.
     pub fn workers(&self, done: usize, all: usize) -> usize {
         let left = all - done;
-        if self.forced {
-            return self.workers.min(left);
-        }
-        let workers = self.workers.min(left / LEAST_EACH);
-        if workers == 0 || done == 0 {
-            return 0;
+        // The caller takes one of them itself.
+        let workers = self.workers.min(left.saturating_sub(1));
+        if self.forced || workers == 0 || done == 0 {
+            return if self.forced { workers } else { 0 };
         }
         let elapsed = self.begun.elapsed();
         let rest = elapsed.as_secs_f64() / done as f64 * left as f64;

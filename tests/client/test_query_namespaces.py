@@ -31,6 +31,8 @@ def session(database, request):
         if request.param == "with workers":
             forced = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
             connection.execute(f"SET {forced} = on; SET max_parallel_workers_per_gather = 2")
+        else:
+            connection.execute("SET max_parallel_workers_per_gather = 0")
         yield connection
         connection.execute("SELECT pc_delete_index('several')")
 
