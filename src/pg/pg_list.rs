@@ -1,4 +1,4 @@
-//! PostgreSQL's `List` of nodes.
+//! PostgreSQL's `List` of nodes or OIDs.
 
 use pgrx::pg_sys;
 
@@ -28,6 +28,15 @@ pub unsafe fn members<T>(list: *const pg_sys::List) -> impl ExactSizeIterator<It
 pub unsafe fn member<T>(list: *const pg_sys::List, position: usize) -> Option<*mut T> {
     // SAFETY: by the caller's promise.
     unsafe { members(list) }.nth(position)
+}
+
+/// The first OID, if there is one.
+///
+/// # Safety
+/// `list` is null or a live `List` of OIDs.
+pub unsafe fn first_oid(list: *const pg_sys::List) -> Option<pg_sys::Oid> {
+    // SAFETY: live by the caller's promise; a list is never empty, and its members lie at `elements`.
+    unsafe { (!list.is_null()).then(|| (*(*list).elements).oid_value) }
 }
 
 /// Adds a member, making a list of one from none.

@@ -1,5 +1,6 @@
 //! Relations opened under a lock, closed on drop. The lock stays until the transaction ends unless asked otherwise.
 
+use super::pg_list;
 use crate::error::Error;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, IntoDatum};
@@ -258,14 +259,21 @@ pub fn find(schema: &CStr, name: &CStr) -> Option<Oid> {
 unsafe extern "C-unwind" {
     /// catalog/partition.c; not in the bindings.
     pub(super) fn get_partition_parent(partition: Oid, even_if_detached: bool) -> Oid;
+    fn get_partition_ancestors(partition: Oid) -> *mut pg_sys::List;
 }
 
-/// The table that it is a partition of, if it is one.
+/// The table that it is a partition of, if it is one and is not being detached. Needs no lock: where get_partition_parent raises an error
+/// of a partition that another transaction has dropped meanwhile, its ancestors are none.
 #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
 pub fn parent(partition: Oid) -> Option<Oid> {
     class_row(partition, |row| row.relispartition).filter(|is_partition| *is_partition)?;
-    // SAFETY: asked of a partition.
-    Some(unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(partition, true)) })
+    // SAFETY: takes any OID; answers a list of OIDs in the current context, which is read and freed here.
+    unsafe {
+        let ancestors = pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_ancestors(partition));
+        let first = pg_list::first_oid(ancestors);
+        pg_sys::list_free(ancestors);
+        first
+    }
 }
 
 /// Is there such a table, and is it a partition?
