@@ -1,0 +1,89 @@
+"""Settings and servers of the torture tests.
+
+CONIFER_TEST_BIN is the folder of PostgreSQL's programs with Conifer installed. TORTURE_FULL=1 runs them at full length (`make torture`), otherwise a
+short form of each runs (`make test`). TORTURE_SEED repeats a run; TORTURE_RESULTS is a folder for what a full run measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import tempfile
+
+import pytest
+from server import Server
+
+FULL = os.environ.get("TORTURE_FULL") == "1"
+
+
+def pytest_report_header() -> str:
+    return f"torture: {'full' if FULL else 'short'}, seed {seed_of_run()}"
+
+
+def seed_of_run() -> int:
+    # Kept in the environment: each run differs, and its header says how to repeat it.
+    return int(os.environ.setdefault("TORTURE_SEED", str(random.SystemRandom().randrange(1 << 31))))
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    return FULL
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    return seed_of_run()
+
+
+@pytest.fixture(scope="session")
+def scaled():
+    """scaled(full, short): the one that this run is to use."""
+    return lambda full, short: full if FULL else short
+
+
+@pytest.fixture(scope="session")
+def programs() -> pathlib.Path:
+    path = os.environ.get("CONIFER_TEST_BIN")
+    if not path:
+        pytest.exit("set CONIFER_TEST_BIN to the folder of PostgreSQL's programs", returncode=2)
+    return pathlib.Path(path)
+
+
+@pytest.fixture
+def make_server(programs, request):
+    """make_server(name='primary', settings=None, programs=None): a Server not yet initialised; destroyed after the test, its log kept if it failed."""
+    made: list[Server] = []
+
+    def make(name: str = "primary", settings: dict[str, str] | None = None, programs: pathlib.Path = programs) -> Server:
+        # A short path: sockets lie there, and their paths may have 107 bytes.
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="conifer-torture.", dir="/tmp")) / name
+        directory.parent.chmod(0o755)
+        made.append(Server(programs, directory, settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.destroy()
+        server.directory.parent.rmdir()
+
+
+@pytest.fixture
+def server(make_server) -> Server:
+    """A running server with an empty database."""
+    return make_server().init()
+
+
+@pytest.fixture(scope="session")
+def record_result():
+    """record_result(name, **figures): what a full run found, for RESULTS.md."""
+
+    def record(name: str, **figures):
+        folder = os.environ.get("TORTURE_RESULTS")
+        if folder:
+            path = pathlib.Path(folder) / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"full": FULL, "seed": seed_of_run(), **figures}, indent=1) + "\n")
+
+    return record
