@@ -34,7 +34,7 @@ def test_what_is_there_outlives_a_kill(filled):
 @pytest.mark.parametrize(
     "damage",
     [
-        "SELECT pc_delete('cosine', 't', 'r7')",
+        "SELECT pc_delete('cosine', 't', '{r7}')",
         "SELECT pc_upsert('cosine', 't', 'more', '[1,2,3,4]')",
         "SELECT pc_update('euclidean', 't', 'r7', '[1,2,3,4]')",
         "SELECT pc_update('dotproduct', 't', 'r7', set_metadata => '{\"a\": 1}')",
