@@ -128,6 +128,15 @@ pub enum Error {
     StatementTooBroad { most: usize },
     #[error("index \"{name}\" has {namespaces} namespaces, too many to drop in one transaction")]
     IndexTooBroad { name: String, namespaces: usize },
+    /// `locks`: the setting with which there would be room.
+    #[error(
+        "this statement would lock all {namespaces} namespaces of index \"{name}\", too many for the lock table"
+    )]
+    DdlTooBroad {
+        name: String,
+        namespaces: usize,
+        locks: usize,
+    },
     #[error("permission denied for index \"{name}\"")]
     PermissionDenied { name: String },
     /// Of a namespace, in records or bytes.
@@ -217,7 +226,8 @@ impl Error {
             | E::TooLong { .. }
             | E::MetadataTooLarge { .. }
             | E::StatementTooBroad { .. }
-            | E::IndexTooBroad { .. } => SqlState::ProgramLimitExceeded,
+            | E::IndexTooBroad { .. }
+            | E::DdlTooBroad { .. } => SqlState::ProgramLimitExceeded,
             E::ElementOutOfRange { .. } => SqlState::NumericValueOutOfRange,
             E::VectorSyntax { .. } => SqlState::InvalidTextRepresentation,
             E::VectorArrayDimensions => SqlState::ArraySubscriptError,
@@ -271,6 +281,9 @@ impl Error {
             E::IndexTooBroad { name, .. } => Some(format!(
                 "CALL pc_delete_index_in_batches('{}') drops them in several.",
                 name.replace('\'', "''")
+            )),
+            E::DdlTooBroad { locks, .. } => Some(format!(
+                "Set max_locks_per_transaction to {locks} or more and restart the server, or use ONLY if the table alone is meant."
             )),
             E::LimitExceeded { .. } => Some(
                 "Delete records, or have the owner of the index raise the limit with pc_set_limits."

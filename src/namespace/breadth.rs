@@ -1,16 +1,17 @@
 //! How many namespaces one transaction can touch at once: PostgreSQL locks every table and index a statement opens, in a lock table of fixed size that
 //! all sessions share. A statement on 100,000 leaves would fill it, and others would fail for want of room.
 //!
-//! What is sure to take more than half of it is refused before it does: statements on a root whose namespaces are not named, and the removal of a
-//! whole index, which goes in batches instead.
+//! What is sure to take more than half of it is refused before it does: statements on a root whose namespaces are not named, DDL on the whole of it, and the
+//! removal of an index, which goes in batches instead.
 #![forbid(unsafe_code)]
 
-use super::catalog::{self, Index};
+use super::catalog::{self, Index, IndexRow};
 use super::{check_may_delete, lock_index, partition};
 use crate::error::Error;
 use crate::pg::lock_table;
 use crate::pg::relation::{self, Oid};
 use crate::pg::report::OrReport;
+use crate::pg::utility::{self, Whole};
 use crate::pg::{drop_locks, generic_plan, hook};
 
 /// Of a leaf in a plan: the table and its two indexes.
@@ -29,19 +30,43 @@ const MOST_DROPPED: usize = 500;
 pub fn init() {
     hook::install_watch(|relation, planned| check_planned(relation, planned).or_report());
     generic_plan::prevent(is_too_broad, "conifer.refuse_generic_plan()");
+    utility::install_watch(|table, whole| check_whole(table, whole).or_report());
 }
 
 /// Is it a root with more namespaces than one statement is planned for?
 fn is_too_broad(table: Oid) -> bool {
-    if !matches!(catalog::is_root(table), Ok(true)) {
-        return false;
-    }
-    let (mut leaves, most) = (0, most_planned());
-    let counted = catalog::each_namespace(table, "", None, |_| {
+    let most = most_planned();
+    matches!(catalog::find_root(table), Ok(Some(_)))
+        && matches!(count_leaves(table, most), Ok(leaves) if leaves > most)
+}
+
+/// Namespaces of a root, counted no further than one more than `most`.
+fn count_leaves(root: Oid, most: usize) -> Result<usize, Error> {
+    let mut leaves = 0;
+    catalog::each_namespace(root, "", None, |_| {
         leaves += 1;
         leaves <= most
-    });
-    counted.is_ok() && leaves > most
+    })?;
+    Ok(leaves)
+}
+
+/// Is called for every table that a utility statement names and locks with all its partitions, whoever's it is and in any database.
+fn check_whole(table: Oid, whole: Whole) -> Result<(), Error> {
+    let Ok(Some(IndexRow { index, .. })) = catalog::find_root(table) else {
+        return Ok(());
+    };
+    if whole == Whole::Dropped {
+        return check_droppable(&index);
+    }
+    let leaves = count_leaves(index.root, usize::MAX)?;
+    if leaves <= most_planned() {
+        return Ok(());
+    }
+    Err(Error::DdlTooBroad {
+        name: index.name,
+        namespaces: leaves,
+        locks: lock_table::per_transaction(2 * LOCKS_PLANNED * leaves),
+    })
 }
 
 /// A plan for any namespace was executed, as plan_cache_mode asks.
@@ -72,11 +97,7 @@ fn check_planned(relation: Oid, planned: usize) -> Result<(), Error> {
 
 /// Refuses to drop an index whose leaves do not fit the budget.
 pub fn check_droppable(index: &Index) -> Result<(), Error> {
-    let mut leaves = 0;
-    catalog::each_namespace(index.root, "", None, |_| {
-        leaves += 1;
-        true
-    })?;
+    let leaves = count_leaves(index.root, usize::MAX)?;
     let buckets = catalog::buckets_of(index.root)?.len();
     // The buckets alone are always tried.
     if leaves > 0 && leaves * LOCKS_DROPPED + buckets * LOCKS_OF_BUCKET > budget() {

@@ -78,11 +78,12 @@ pub fn find_index(name: &str) -> Result<Option<IndexRow>, Error> {
         .transpose()
 }
 
-/// Is it an index's root? Asked of any table, in any database.
-pub fn is_root(table: Oid) -> Result<bool, Error> {
-    let keys = [Key::Equal(1, Value::Oid(table))];
-    let row = Table::open(INDEXES, LockMode::AccessShare)?.find(INDEXES_ROOT, &keys);
-    Ok(row.is_some())
+/// The index whose root it is, if it is one. Asked of any table, in any database.
+pub fn find_root(table: Oid) -> Result<Option<IndexRow>, Error> {
+    Table::open(INDEXES, LockMode::AccessShare)?
+        .find(INDEXES_ROOT, &[Key::Equal(1, Value::Oid(table))])
+        .map(IndexRow::from_row)
+        .transpose()
 }
 
 /// All indexes in the order of their names.

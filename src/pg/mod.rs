@@ -54,6 +54,7 @@ pub mod transaction;
 pub mod tuple;
 pub mod typmod;
 pub mod uncached;
+pub mod utility;
 pub mod varlena;
 pub mod vector_datum;
 pub mod writer;

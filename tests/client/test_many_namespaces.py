@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from test_concurrency import check_catalog, connect
 
@@ -89,6 +90,20 @@ def test_all_at_once_by_functions(admin):
         "DELETE FROM many",
         "SELECT m.id FROM many AS m JOIN generate_series(1, 2) AS i ON m.namespace = 'n' || i",
         "SELECT pc_delete_index('many')",
+        "DROP TABLE many",
+        "DROP TABLE IF EXISTS nothing, many CASCADE",
+        "DROP INDEX many_namespace_id_idx",
+        "TRUNCATE many",
+        "LOCK TABLE many IN ACCESS SHARE MODE",
+        "ANALYZE many",
+        "VACUUM (ANALYZE) many (id)",
+        "CREATE INDEX ON many (metadata)",
+        "REINDEX TABLE many",
+        "REINDEX INDEX many_namespace_id_idx",
+        "ALTER TABLE many ADD COLUMN more text",
+        "ALTER TABLE many ENABLE ROW LEVEL SECURITY, ADD CHECK (id <> '')",
+        "ALTER TABLE many RENAME COLUMN metadata TO m",
+        "CREATE TRIGGER t BEFORE UPDATE ON many FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     ],
 )
 def test_too_broad(admin, statement):
@@ -97,6 +112,35 @@ def test_too_broad(admin, statement):
     assert error.value.diag.message_hint
     assert "out of shared memory" not in str(error.value)
     assert admin.execute("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()").fetchone()[0] < 20
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE many ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE many OWNER TO postgres",
+        "ALTER TABLE ONLY many ALTER COLUMN metadata SET DEFAULT '{}'",
+        "CREATE POLICY all_of_them ON many USING (true)",
+        "GRANT SELECT ON many TO pg_monitor",
+        "COMMENT ON TABLE many IS 'tenants'",
+        "CREATE TRIGGER t AFTER UPDATE ON many EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE INDEX ON ONLY many (metadata)",
+        "DROP TABLE IF EXISTS nothing",
+        "ALTER TABLE many RENAME TO fewer",
+    ],
+)
+def test_of_the_table_alone(admin, statement):
+    """What locks no leaf is not refused."""
+    with admin.transaction(force_rollback=True):
+        admin.execute(statement)
+
+
+def test_before_conifer_was_used(admin, database):
+    """A connection's first statement is refused likewise where the library is loaded beforehand."""
+    dsn = make_conninfo(database, options="-c session_preload_libraries=conifer")
+    with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(TOO_BROAD) as error:
+        connection.execute("TRUNCATE many")
+    assert "max_locks_per_transaction to " in error.value.diag.message_hint
 
 
 def test_narrow_enough(admin):
