@@ -137,7 +137,7 @@ def test_of_the_table_alone(admin, statement):
 
 def test_before_conifer_was_used(admin, database):
     """A connection's first statement is refused likewise where the library is loaded beforehand."""
-    dsn = make_conninfo(database, options="-c session_preload_libraries=conifer")
+    dsn = make_conninfo(database, options="-c search_path=ours,public -c session_preload_libraries=conifer")
     with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(TOO_BROAD) as error:
         connection.execute("TRUNCATE many")
     assert "max_locks_per_transaction to " in error.value.diag.message_hint

@@ -24,7 +24,7 @@ WARM = 20
 
 SETUP = {
     "many tenants": f"of one record of {DIMENSION} dimensions; one connection a client, the catalogs vacuumed and analysed",
-    "first upsert": f"of a tenant that is new: the median of one client; of {CLIENTS} at once, the time for all over how many",
+    "first upsert": f"of a tenant that is new: the mean of one client; of {CLIENTS} at once, the time for all over how many",
     "asked before, or not": "medians of a connection that has asked others, beside an index of few tenants in turns",
     "list": "a page of 100, with the number of records and the bytes of each by Conifer, names alone by pgvector",
     "counts of all": "the first statement of a connection, median of 3",
