@@ -53,7 +53,8 @@ class Write:
 def call(connection, statement: str, *parameters) -> Call:
     start = time.monotonic_ns()
     try:
-        answer = connection.execute(statement, parameters).fetchall()
+        cursor = connection.execute(statement, parameters)
+        answer = cursor.fetchall() if cursor.description else []  # CALL tells nothing
     except psycopg.Error as error:
         answer = error
     return Call(start, time.monotonic_ns(), answer)
@@ -554,8 +555,9 @@ def reader(database):
         connection.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
+@pytest.mark.parametrize("deletion", ["SELECT pc_delete_index(%s)", "CALL pc_delete_index_in_batches(%s, 3)"], ids=["whole", "batches"])
 @pytest.mark.parametrize("kind", ["create", "copy", "rename", "row security"])
-def test_an_index_dropped_while_namespaces_are_made_or_read(database, reader, kind):
+def test_an_index_dropped_while_namespaces_are_made_or_read(database, reader, kind, deletion):
     """Nobody waits in a circle with the drop: a call is done before it, or what it needs is gone."""
     clients, rounds, name = 5, 10, "short-lived"
     statements = {
@@ -580,7 +582,7 @@ def test_an_index_dropped_while_namespaces_are_made_or_read(database, reader, ki
                     )
                 known = list(succeeded)
                 until(lambda: all(now > before for now, before in zip(succeeded, known, strict=True)))
-                calls.append(call(connection, "SELECT pc_delete_index(%s)", name))
+                calls.append(call(connection, deletion, name))
                 assert errors_of(calls) == []
         finally:
             done.set()
