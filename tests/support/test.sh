@@ -84,7 +84,7 @@ pytests() {
   "$server_bin/createdb" conifer_client
   cd "$repo"
   PATH=$server_bin:$PATH PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_DSN="host=$PGHOST user=postgres dbname=conifer_client" \
-    "$python" -m pytest -p no:cacheprovider -q -rs "$folder"
+    CONIFER_TEST_BIN=$server_bin "$python" -m pytest -p no:cacheprovider -q -rs "$folder"
 }
 
 # All suites that need a server, on one PostgreSQL.
@@ -105,6 +105,7 @@ test_version() {
   suite "SQL regression $pg" regress
   suite "client tests $pg" pytests tests/client
   suite "bench tests $pg" pytests tests/bench
+  suite "torture tests $pg" pytests tests/torture
 }
 
 # The newest and the oldest, and the one that was named.
