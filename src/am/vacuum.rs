@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::heap_tid;
+use super::search;
 use super::source::Source;
 use crate::error::Error;
 use crate::index::learn::{self, learn};
@@ -39,7 +40,10 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         let mut source = Source::new(&heap, &vacuum.index);
         let vector = &mut |tid| source.vector(tid);
         let done = maintain(&pages, &mut state, super::limits(), vector)?;
-        if must_learn(state.rows(), state.meta.learned) {
+        let dimension = state.meta.dimension as usize;
+        // Of a table that is read as a whole anyway nothing needs to be known, and many are so small.
+        let is_searched = search::pays(heap.blocks(), dimension, 0.0);
+        if is_searched && must_learn(state.rows(), state.meta.learned) {
             let queries = queries(&pages, &state, &mut source)?;
             learn(&pages, &mut state, &queries, None, &mut |scorer, tids| {
                 source.keys(scorer, tids)

@@ -328,12 +328,6 @@ pub fn write_init_fork(relation: &Relation, image: &[u8]) {
     }
 }
 
-/// A place at which VACUUM sleeps as its cost settings ask, and any statement is cancelled. Not under a lock.
-pub fn vacuum_delay() {
-    // SAFETY: inside a transaction, no lock held.
-    unsafe { super::compat::vacuum_delay_point() };
-}
-
 /// Whether [`check_for_interrupts`] would do anything.
 #[inline]
 pub fn is_interrupt_pending() -> bool {

@@ -55,6 +55,7 @@ pub mod tuple;
 pub mod typmod;
 pub mod uncached;
 pub mod utility;
+pub mod vacuum_cost;
 pub mod varlena;
 pub mod vector_datum;
 pub mod writer;

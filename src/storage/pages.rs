@@ -7,9 +7,9 @@ use crate::layout::page::{Kind, is_new, special};
 use crate::layout::{self, PAGE};
 use crate::pg::index_pages::{
     self, PageEdit, PageReader, SharedPage, check_for_interrupts, is_interrupt_pending,
-    vacuum_delay,
 };
 use crate::pg::relation::Relation;
+use crate::pg::vacuum_cost;
 use std::cell::{Cell, RefCell};
 
 const _: () = assert!(PAGE == index_pages::PAGE, "pages of BLCKSZ bytes");
@@ -131,7 +131,7 @@ impl ReadPages for PgPages<'_> {
             return; // nobody sleeps with a page locked
         }
         if self.in_vacuum {
-            vacuum_delay();
+            vacuum_cost::delay();
         } else {
             check_for_interrupts();
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from pathlib import Path
 
@@ -309,3 +310,24 @@ def test_rows_that_others_have_locked_are_made_up_for(database, sample):
             assert found[0] == ranked[500]
         finally:
             connection.execute("DROP TABLE locked")
+
+
+def test_vacuum_sleeps_for_what_it_computes(database, sample):
+    """With cost settings, as autovacuum has them, not only what is read and written counts: here that is free."""
+    base, _ = sample
+    free = "; ".join(f"SET vacuum_cost_page_{kind} = 0" for kind in ("hit", "miss", "dirty"))
+    with connect(database) as connection:
+        if connection.info.server_version < 180000:
+            pytest.skip("does not tell how long VACUUM slept")
+        said: list[str] = []
+        connection.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        connection.execute(f"SET conifer.tree_rows = 1000; SET track_cost_delay_timing = on; {free}")
+        connection.execute(f"CREATE TABLE manners (id integer, v vector({base.shape[1]}))")
+        connection.execute("CREATE INDEX ON manners USING conifer (v vector_l2_ops)")
+        for delay in ("0", "2ms"):
+            connection.execute(f"TRUNCATE manners; SET vacuum_cost_delay = '{delay}'")
+            fill(connection, "manners", range(len(base)), base)
+            connection.execute("VACUUM (VERBOSE) manners")
+            slept = sum(float(ms) for text in said for ms in re.findall("delay time: ([0-9.]+) ms", text))
+            assert (slept > 0) == (delay != "0")
+        connection.execute("DROP TABLE manners")
