@@ -77,5 +77,6 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::NO_SHOW_ALL,
     );
+    crate::pg::stop_point::init();
     crate::pg::guc::reserve_prefix(c"conifer");
 }

@@ -13,6 +13,7 @@ pub mod metric;
 pub mod quantizer;
 pub mod random;
 pub mod record;
+pub mod stop_point;
 pub mod vector;
 
 #[cfg(feature = "postgres")]

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kernel", &["error"]),
     ("metric", &["error", "kernel", "vector"]),
     ("random", &[]),
+    ("stop_point", &[]),
     ("kmeans", &["kernel", "random"]),
     (
         "quantizer",
@@ -36,11 +37,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "filter",
             "quantizer",
             "layout",
+            "stop_point",
         ],
     ),
-    ("pg", &["error", "vector", "record"]),
+    ("pg", &["error", "vector", "record", "stop_point"]),
     ("guc", &["pg", "error", "index"]),
-    ("storage", &["pg", "error", "layout", "index", "quantizer"]),
+    (
+        "storage",
+        &["pg", "error", "layout", "index", "quantizer", "stop_point"],
+    ),
     (
         "am",
         &[
@@ -50,7 +55,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "namespace",
         &[
-            "pg", "error", "record", "metric", "guc", "filter", "index", "storage", "am",
+            "pg",
+            "error",
+            "record",
+            "metric",
+            "guc",
+            "filter",
+            "index",
+            "storage",
+            "am",
+            "stop_point",
         ],
     ),
     (

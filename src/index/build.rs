@@ -20,6 +20,7 @@ use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, init};
 use crate::layout::{META_BLOCK, NO_BLOCK, PAGE, directory};
+use crate::stop_point::StopPoint;
 use rayon::prelude::*;
 
 /// Bytes of vectors encoded together. Large enough to keep the cores busy between two meetings, small beside
@@ -162,7 +163,7 @@ impl<'p, P: Pages> Builder<'p, P> {
         let mut body = Meta::read(page)?;
         body.list.entries = self.places.len() as u64;
         body.write(page);
-        edit.commit()
+        edit.commit(StopPoint::BuiltInline)
     }
 
     /// The last step: until here nothing leads to the lists.
@@ -182,7 +183,7 @@ impl<'p, P: Pages> Builder<'p, P> {
         } else {
             Some(self.write_tree()?)
         };
-        update_meta(self.pages, |meta| {
+        update_meta(self.pages, StopPoint::BuiltLists, |meta| {
             meta.list = list;
             if let Some(mut tree) = tree {
                 tree.rows += list.entries;

@@ -8,6 +8,7 @@ use crate::layout::meta::ListHead;
 use crate::layout::page::{Kind, init, set_special, special};
 use crate::layout::{NO_BLOCK, PAGE, centre};
 use crate::quantizer::Centre;
+use crate::stop_point::StopPoint;
 
 /// The pages of a chain that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub fn append_page(pages: &impl Pages, last: u32, image: &[u8]) -> Result<u32, E
         linked.next = block;
         set_special(page, &linked);
     }
-    edit.commit()?;
+    edit.commit(StopPoint::ChainPage)?;
     Ok(block)
 }
 
@@ -184,7 +185,7 @@ pub fn free_page_if(
         return Ok(false);
     }
     init(edit.bytes_mut(page)?, Kind::Free, 0, 0);
-    edit.commit()?;
+    edit.commit(StopPoint::FreePage)?;
     pages.recycle(block);
     Ok(true)
 }

@@ -13,6 +13,7 @@ use crate::layout::meta::Meta;
 use crate::layout::page::{Kind, init, set_special, special};
 use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
 use crate::quantizer::{Centre, Factors, Row, encode, shift};
+use crate::stop_point::StopPoint;
 
 /// A vector on its way into an index; its buffers are used again for the next.
 #[derive(Default)]
@@ -140,7 +141,7 @@ fn append(pages: &impl Pages, state: &IndexState, row: &[u8]) -> Result<bool, Er
         return Ok(false);
     }
     if state.geometry.append(edit.bytes_mut(last)?, row)? {
-        edit.commit()?;
+        edit.commit(StopPoint::Append)?;
         return Ok(true);
     }
     // Full: a new last page, linked and named in the same step.
@@ -161,6 +162,6 @@ fn append(pages: &impl Pages, state: &IndexState, row: &[u8]) -> Result<bool, Er
     let mut body = Meta::read(page)?;
     body.list.last = block;
     body.write(page);
-    edit.commit()?;
+    edit.commit(StopPoint::AppendPage)?;
     Ok(true)
 }

@@ -4,6 +4,7 @@
 use super::pages::{Edit, Pages, ReadPages};
 use crate::error::Error;
 use crate::layout::{PAGE, corrupted};
+use crate::stop_point::StopPoint;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
@@ -131,7 +132,7 @@ impl Edit for MemEdit<'_> {
         Ok(bytes)
     }
 
-    fn commit(mut self) -> Result<(), Error> {
+    fn commit(mut self, _: StopPoint) -> Result<(), Error> {
         let left = self.pages.commits_left.get();
         if left == 0 {
             return Err(corrupted("crashed"));

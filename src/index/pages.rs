@@ -11,6 +11,7 @@
 use crate::error::Error;
 use crate::layout::page::special;
 use crate::layout::{NO_BLOCK, corrupted};
+use crate::stop_point::StopPoint;
 use std::ops::Deref;
 
 /// What is done with a page of a walk: its block and its bytes.
@@ -134,6 +135,6 @@ pub trait Edit {
     /// The page, to be changed.
     fn bytes_mut(&mut self, page: usize) -> Result<&mut [u8], Error>;
 
-    /// Makes the changes durable with the next WAL flush, all or none, and lets go of the locks.
-    fn commit(self) -> Result<(), Error>;
+    /// Makes the changes durable with the next WAL flush, all or none, and lets go of the locks. Tests may stop before and after, by the change's name.
+    fn commit(self, change: StopPoint) -> Result<(), Error>;
 }

@@ -14,6 +14,7 @@ use crate::layout::directory::{self, Slot};
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, Special, init, special};
 use crate::layout::{NO_BLOCK, PAGE, centre, corrupted};
+use crate::stop_point::StopPoint;
 
 /// The lists of a tree.
 #[derive(Clone)]
@@ -199,7 +200,7 @@ impl Tree {
         } else {
             let mut edit = pages.edit();
             self.set_slot(&mut edit, number, &slot)?;
-            edit.commit()?;
+            edit.commit(StopPoint::AddSlot)?;
         }
         self.slots.push(slot);
         Ok(())
@@ -221,7 +222,7 @@ impl Tree {
                 let mut edit = pages.edit();
                 let page = edit.open(block)?;
                 centre::write(edit.bytes_mut(page)?, from, some)?;
-                edit.commit()?;
+                edit.commit(StopPoint::Centroid)?;
             } else {
                 let mut image = vec![0; PAGE];
                 init(&mut image, Kind::Centre, 0, generation);

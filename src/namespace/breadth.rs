@@ -12,7 +12,8 @@ use crate::pg::lock_table;
 use crate::pg::relation::{self, Oid};
 use crate::pg::report::OrReport;
 use crate::pg::utility::{self, Whole};
-use crate::pg::{drop_locks, generic_plan, hook};
+use crate::pg::{drop_locks, generic_plan, hook, stop_point};
+use crate::stop_point::StopPoint;
 
 /// Of a leaf in a plan: the table and its two indexes.
 const LOCKS_PLANNED: usize = 3;
@@ -137,5 +138,6 @@ pub fn drop_some(name: &str, most: Option<usize>) -> Result<usize, Error> {
             catalog::delete_namespace(&row)?;
         }
     }
+    stop_point::after(StopPoint::BatchForgotten);
     Ok(rows.len())
 }

@@ -7,6 +7,8 @@ use crate::metric::Metric;
 use crate::pg::catalog::{Key, Row, Table, Value};
 use crate::pg::relation::{LockMode, Oid};
 use crate::pg::statistics::Activity;
+use crate::pg::stop_point;
+use crate::stop_point::StopPoint;
 use std::ffi::CStr;
 
 pub const INDEXES: &CStr = c"indexes";
@@ -113,6 +115,7 @@ pub fn insert_index(
         Value::Json(tags),
         Value::Now,
     ]);
+    stop_point::after(StopPoint::IndexRow);
     Ok(())
 }
 
@@ -155,6 +158,7 @@ pub fn insert_bucket(root: Oid, remainder: i32, bucket: Oid) -> Result<(), Error
         Value::Int(remainder),
         Value::Oid(bucket),
     ]);
+    stop_point::after(StopPoint::BucketRow);
     Ok(())
 }
 
@@ -195,6 +199,7 @@ pub fn insert_namespace(root: Oid, namespace: &str, leaf: Oid) -> Result<(), Err
         Value::Oid(leaf),
         Value::Now,
     ]);
+    stop_point::after(StopPoint::LeafRow);
     Ok(())
 }
 
@@ -202,6 +207,7 @@ pub fn insert_namespace(root: Oid, namespace: &str, leaf: Oid) -> Result<(), Err
 pub fn rename_namespace(namespace: &NamespaceRow, name: &str) -> Result<(), Error> {
     Table::open(NAMESPACES, LockMode::RowExclusive)?
         .update(&namespace.row, &[(2, Value::Text(name))]);
+    stop_point::after(StopPoint::RenamedRow);
     Ok(())
 }
 

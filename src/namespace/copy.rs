@@ -14,8 +14,10 @@ use crate::pg::access::{self, Privilege};
 use crate::pg::heap;
 use crate::pg::leaf::{self, COLUMNS, RecordReader};
 use crate::pg::relation::{self, LockMode, Relation};
+use crate::pg::stop_point;
 use crate::pg::transaction::{self, WriteSnapshot};
 use crate::pg::writer::{NewRecord, Writer};
+use crate::stop_point::StopPoint;
 
 /// Records read before they are written together.
 const BATCH: usize = 256;
@@ -61,6 +63,7 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
         return copy_by_sql(from, to);
     };
     let copied = copy_rows(&leaf, to, &target)?;
+    stop_point::after(StopPoint::RowsCopied);
     drop(target);
     partition::attach_leaf(to.index, table, to.namespace)?;
     catalog::insert_namespace(to.index.root, to.namespace, table)?;

@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::metric::Metric;
 use crate::pg::access::Privilege;
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{access, drop_locks, extension, statistics, transaction};
+use crate::pg::{access, drop_locks, extension, statistics, stop_point, transaction};
+use crate::stop_point::StopPoint::{self, *};
 use pgrx::Spi;
 use std::ffi::CStr;
 
@@ -56,24 +57,31 @@ pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, 
     let vector = format!("{}.vector({dimension})", extension::schema()?);
     // MAIN keeps the vector in the row where it fits, so that one page read gives row and distance; long metadata goes
     // to TOAST before it. Of a row whose vector does not fit, ids would go to TOAST even before that, unless they are MAIN too.
-    run(&format!(
-        "CREATE TABLE {root} (
+    run(
+        RootCreated,
+        &format!(
+            "CREATE TABLE {root} (
             namespace conifer.namespace_name,
             id conifer.record_id,
             \"values\" {vector},
             metadata pg_catalog.jsonb
         ) PARTITION BY HASH (namespace)"
-    ))?;
-    run(&format!(
+        ),
+    )?;
+    run(RootStored, &format!(
         "ALTER TABLE {root} ALTER COLUMN namespace SET STORAGE MAIN, ALTER COLUMN id SET STORAGE MAIN,
              ALTER COLUMN \"values\" SET STORAGE MAIN"
     ))?;
-    run(&format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"))?;
+    run(
+        RootIdIndex,
+        &format!("CREATE UNIQUE INDEX ON {root} (namespace, id)"),
+    )?;
     // Every leaf gets one of its own. Metadata is included so that a record whose metadata changes gets a new entry.
     let class = format!("{}.{}", extension::schema()?, am::operator_class(metric));
-    run(&format!(
-        "CREATE INDEX ON {root} USING conifer (\"values\" {class}) INCLUDE (metadata)"
-    ))?;
+    run(
+        RootVectorIndex,
+        &format!("CREATE INDEX ON {root} USING conifer (\"values\" {class}) INCLUDE (metadata)"),
+    )?;
     relation::lookup(&c_string(&schema), &c_string(name))
 }
 
@@ -88,8 +96,9 @@ pub fn drop_root(root: Oid) -> Result<(), Error> {
         true
     })?;
     drop_locks::lock_all_for_drop(leaves);
+    stop_point::after(RootLocked);
     match relation::qualified_name(root) {
-        Some(name) => run(&format!("DROP TABLE {name}"))?,
+        Some(name) => run(RootDropped, &format!("DROP TABLE {name}"))?,
         None => return Ok(()),
     }
     // The event trigger has removed the catalog rows, unless event triggers are off or it looked by an older snapshot.
@@ -103,11 +112,14 @@ pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
     let bucket_name = relation::qualified_name(bucket).ok_or_else(|| gone(index))?;
     let (number_name, leaf_name) = new_name(index, "")?;
     as_owner(index, bucket, || {
-        run(&format!(
-            "CREATE TABLE {leaf_name} PARTITION OF {bucket_name} FOR VALUES IN ({}) USING heap
+        run(
+            LeafCreated,
+            &format!(
+                "CREATE TABLE {leaf_name} PARTITION OF {bucket_name} FOR VALUES IN ({}) USING heap
              WITH ({LEAF_OPTIONS})",
-            literal(namespace)
-        ))
+                literal(namespace)
+            ),
+        )
     })?;
     let leaf = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     take_off_scans(leaf, 0);
@@ -121,9 +133,12 @@ pub fn create_detached(index: &Index, namespace: &str) -> Result<Oid, Error> {
     let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
     let (number_name, name) = new_name(index, "")?;
     as_owner(index, bucket.unwrap_or(index.root), || {
-        run(&format!(
-            "CREATE TABLE {name} (LIKE {root} {LIKE_ROOT}) USING heap WITH ({LEAF_OPTIONS})"
-        ))
+        run(
+            DetachedCreated,
+            &format!(
+                "CREATE TABLE {name} (LIKE {root} {LIKE_ROOT}) USING heap WITH ({LEAF_OPTIONS})"
+            ),
+        )
     })?;
     relation::lookup(DATA_SCHEMA, &c_string(&number_name))
 }
@@ -134,10 +149,13 @@ pub fn attach_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Erro
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
     as_owner(index, bucket, || {
-        run(&format!(
-            "ALTER TABLE {bucket_name} ATTACH PARTITION {name} FOR VALUES IN ({})",
-            literal(namespace)
-        ))
+        run(
+            LeafAttached,
+            &format!(
+                "ALTER TABLE {bucket_name} ATTACH PARTITION {name} FOR VALUES IN ({})",
+                literal(namespace)
+            ),
+        )
     })?;
     take_off_scans(leaf, 0);
     Ok(())
@@ -160,15 +178,19 @@ pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error>
     let pending = Relation::try_open(leaf, LockMode::AccessShare)
         .map_or(0, |leaf| statistics::pending_scans(&leaf));
     as_owner(index, bucket, || {
-        run(&format!(
-            "ALTER TABLE {bucket_name} DETACH PARTITION {name}"
-        ))?;
+        run(
+            LeafDetached,
+            &format!("ALTER TABLE {bucket_name} DETACH PARTITION {name}"),
+        )?;
         // A new type writes all rows anew and builds the indexes, but forgets how the column is stored.
-        run(&format!(
-            "ALTER TABLE {name} ALTER COLUMN namespace TYPE conifer.namespace_name
+        run(
+            LeafRewritten,
+            &format!(
+                "ALTER TABLE {name} ALTER COLUMN namespace TYPE conifer.namespace_name
                  USING {}::pg_catalog.text, ALTER COLUMN namespace SET STORAGE MAIN",
-            literal(namespace)
-        ))
+                literal(namespace)
+            ),
+        )
     })?;
     attach_leaf(index, leaf, namespace)?;
     take_off_scans(leaf, pending);
@@ -178,7 +200,9 @@ pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error>
 /// Drops a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.
 pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
     match relation::qualified_name(leaf) {
-        Some(name) => as_owner(index, leaf, || run(&format!("DROP TABLE {name}"))),
+        Some(name) => as_owner(index, leaf, || {
+            run(LeafDropped, &format!("DROP TABLE {name}"))
+        }),
         None => Ok(()),
     }
 }
@@ -186,7 +210,9 @@ pub fn drop_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
 /// Empties a leaf, with the rights of its owner. Its disk space goes back when the transaction commits.
 pub fn truncate_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
     match relation::qualified_name(leaf) {
-        Some(name) => as_owner(index, leaf, || run(&format!("TRUNCATE TABLE ONLY {name}"))),
+        Some(name) => as_owner(index, leaf, || {
+            run(LeafTruncated, &format!("TRUNCATE TABLE ONLY {name}"))
+        }),
         None => Ok(()),
     }
 }
@@ -204,7 +230,7 @@ pub fn drop_leaves(index: &Index, leaves: &[Oid]) -> Result<(), Error> {
             .filter_map(|(_, leaf)| relation::qualified_name(*leaf));
         let names: Vec<_> = names.collect();
         as_owner(index, group[0].1, || {
-            run(&format!("DROP TABLE {}", names.join(", ")))
+            run(BatchDropped, &format!("DROP TABLE {}", names.join(", ")))
         })?;
     }
     Ok(())
@@ -231,10 +257,10 @@ pub fn change_rights(
         quote(role)
     };
     as_owner(index, leaf, || {
-        run(&match change {
+        spi(Spi::run(&match change {
             Change::Grant => format!("GRANT {privileges} ON TABLE {name} TO {role}"),
             Change::Revoke => format!("REVOKE {privileges} ON TABLE {name} FROM {role}"),
-        })
+        }))
     })
 }
 
@@ -277,13 +303,19 @@ fn create_bucket(index: &Index, remainder: i32) -> Result<Oid, Error> {
     let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
     let (number_name, bucket) = new_name(index, "b")?;
     as_owner(index, index.root, || {
-        run(&format!(
-            "CREATE TABLE {bucket} (LIKE {root} {LIKE_ROOT}) PARTITION BY LIST (namespace)"
-        ))?;
-        run(&format!(
-            "ALTER TABLE {root} ATTACH PARTITION {bucket}
+        run(
+            BucketCreated,
+            &format!(
+                "CREATE TABLE {bucket} (LIKE {root} {LIKE_ROOT}) PARTITION BY LIST (namespace)"
+            ),
+        )?;
+        run(
+            BucketAttached,
+            &format!(
+                "ALTER TABLE {root} ATTACH PARTITION {bucket}
              FOR VALUES WITH (MODULUS {BUCKET_COUNT}, REMAINDER {remainder})"
-        ))
+            ),
+        )
     })?;
     let bucket = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     catalog::insert_bucket(index.root, remainder, bucket)?;
@@ -325,15 +357,17 @@ fn grant_data_schema(owner: Oid) -> Result<(), Error> {
     let role = access::role_name(owner);
     let schema_owner = access::schema_owner(DATA_SCHEMA).unwrap_or(owner);
     access::as_role(schema_owner, || {
-        run(&format!(
+        spi(Spi::run(&format!(
             "GRANT USAGE, CREATE ON SCHEMA conifer_data TO {role}"
-        ))
+        )))
     })
 }
 
-/// Runs one statement that answers no rows. PostgreSQL's own errors pass through as they are.
-fn run(statement: &str) -> Result<(), Error> {
-    spi(Spi::run(statement))
+/// Runs one statement that answers no rows: that step of an operation. PostgreSQL's own errors pass through as they are.
+fn run(step: StopPoint, statement: &str) -> Result<(), Error> {
+    spi(Spi::run(statement))?;
+    stop_point::after(step);
+    Ok(())
 }
 
 fn spi<T>(result: Result<T, pgrx::spi::SpiError>) -> Result<T, Error> {

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
-use crate::pg::relation;
+use crate::pg::{relation, stop_point};
+use crate::stop_point::StopPoint;
 
 /// Gives a namespace another name (both canonical). Needs what dropping the one and making the other does. Whoever waits for the namespace meanwhile finds
 /// none of the old name.
@@ -33,6 +34,7 @@ pub fn rename_namespace(index: &Index, from: &str, to: &str) -> Result<(), Error
     if limits != Limits::default() {
         catalog::set_limits(index.root, from, Limits::default())?;
         catalog::set_limits(index.root, to, limits)?;
+        stop_point::after(StopPoint::LimitsMoved);
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ pub mod selectivity;
 pub mod spi_row;
 mod sql_type;
 pub mod statistics;
+pub mod stop_point;
 pub mod table_scan;
 pub mod team;
 #[cfg(feature = "pg_test")]

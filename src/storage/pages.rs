@@ -9,7 +9,9 @@ use crate::pg::index_pages::{
     self, PageEdit, PageReader, SharedPage, check_for_interrupts, is_interrupt_pending,
 };
 use crate::pg::relation::Relation;
+use crate::pg::stop_point;
 use crate::pg::vacuum_cost;
+use crate::stop_point::StopPoint;
 use std::cell::{Cell, RefCell};
 
 const _: () = assert!(PAGE == index_pages::PAGE, "pages of BLCKSZ bytes");
@@ -68,7 +70,7 @@ impl<'r> PgPages<'r> {
             return Err(layout::corrupted("new index that is not empty"));
         }
         edit.bytes_mut(page)?.copy_from_slice(first);
-        edit.commit()
+        edit.commit(StopPoint::MetaPage)
     }
 }
 
@@ -180,10 +182,12 @@ impl Edit for PgEdit<'_> {
         Ok(self.edit.bytes_mut(page))
     }
 
-    fn commit(self) -> Result<(), Error> {
+    fn commit(self, change: StopPoint) -> Result<(), Error> {
         let PgEdit { edit, edits } = self;
+        stop_point::before(change);
         edit.commit();
         edits.set(edits.get() - 1);
+        stop_point::after(change);
         Ok(())
     }
 }

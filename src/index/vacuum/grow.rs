@@ -13,6 +13,7 @@ use crate::index::state::IndexState;
 use crate::index::tree::{Tree, slot_of};
 use crate::layout::entry::{EntryTid, read_row};
 use crate::quantizer::{Factors, Row};
+use crate::stop_point::StopPoint;
 use std::sync::Arc;
 
 /// Makes a tree of a flat index, its lists empty yet. False if its vectors do not allow it.
@@ -30,7 +31,7 @@ pub fn grow_tree(
     }
     let centroids = plan.into_centroids();
     let count = centroids.len() as u32;
-    let generation = update_meta(pages, |meta| {
+    let generation = update_meta(pages, StopPoint::BeginGrow, |meta| {
         meta.rewriting = 1;
         meta.generations += 1 + count;
     })?
@@ -44,7 +45,7 @@ pub fn grow_tree(
         slots.push(slot_of(list, chain.head(generation)));
     }
     let (directory, centroids) = write_tree(pages, &centroids, &slots, generation)?;
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::GrownTree, |meta| {
         meta.directory = directory;
         meta.centroids = centroids;
         meta.tree_generation = generation;
@@ -110,11 +111,11 @@ pub fn choose_again(
     let plan = plan(pages, state, (rows, state.entries()), limits, vector)?;
     if plan.lists() < 2 {
         // Vectors that allow no other lists: not to be tried again before there are more of them.
-        update_meta(pages, |meta| meta.chosen = rows + 1)?;
+        update_meta(pages, StopPoint::NoChoice, |meta| meta.chosen = rows + 1)?;
         return Ok(0);
     }
     let lists = plan.lists() as u32;
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::BeginChoice, |meta| {
         meta.rewriting = 1;
         meta.generations += 1 + lists;
         meta.lists += lists;
@@ -146,7 +147,7 @@ pub fn choose_again(
         };
         insert_unknown(pages, state, row)?;
     }
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::ChosenTree, |meta| {
         new.name(meta);
         meta.learned = 0;
     })?;
@@ -161,7 +162,7 @@ pub fn choose_again(
     state.read_tree(pages)?;
     // With those that are in no list: or it would seem outgrown at once, and again.
     let rows = rows.max(state.rows());
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::EndChoice, |meta| {
         meta.rewriting = 0;
         meta.chosen = rows;
     })?;

@@ -40,6 +40,7 @@ use crate::layout::corrupted;
 use crate::layout::entry::{Entries, EntryTid};
 use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, is_new, special};
+use crate::stop_point::StopPoint;
 use std::collections::HashSet;
 
 /// Answers the vector of a row version, or None where there is none any more.
@@ -111,7 +112,7 @@ fn maintain_list(
         return Ok(());
     }
     let count = count(pages, state)?;
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::CountList, |meta| {
         meta.list.entries = count.live;
         meta.list.dead = count.dead;
     })?;
@@ -214,8 +215,12 @@ fn walk_list(
     Ok(())
 }
 
-/// Changes the meta body and answers it.
-pub fn update_meta(pages: &impl Pages, change: impl FnOnce(&mut Meta)) -> Result<Meta, Error> {
+/// Changes the meta body, a change of that name, and answers it.
+pub fn update_meta(
+    pages: &impl Pages,
+    name: StopPoint,
+    change: impl FnOnce(&mut Meta),
+) -> Result<Meta, Error> {
     let mut edit = pages.edit();
     let page = edit.open(META_BLOCK)?;
     let mut meta = Meta::read(edit.bytes(page))?;
@@ -223,7 +228,7 @@ pub fn update_meta(pages: &impl Pages, change: impl FnOnce(&mut Meta)) -> Result
     change(&mut meta);
     if meta != before {
         meta.write(edit.bytes_mut(page)?);
-        edit.commit()?;
+        edit.commit(name)?;
     }
     Ok(meta)
 }
@@ -247,7 +252,7 @@ fn free_strays(pages: &impl Pages, state: &IndexState) -> Result<u64, Error> {
             freed += 1;
         }
     }
-    update_meta(pages, |meta| meta.rewriting = 0)?;
+    update_meta(pages, StopPoint::FreedStrays, |meta| meta.rewriting = 0)?;
     Ok(freed)
 }
 

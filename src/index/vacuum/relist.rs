@@ -18,6 +18,7 @@ use crate::layout::directory::Slot;
 use crate::layout::entry::{EntryTid, read_row};
 use crate::layout::meta::{ListHead, Meta};
 use crate::quantizer::Centre;
+use crate::stop_point::StopPoint;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub fn entries_of(pages: &impl Pages, state: &IndexState, slot: &Slot) -> Result
 
 /// Takes numbers for lists that are about to be written aside: the last ones of what the meta page says now.
 fn begin(pages: &impl Pages, lists: u32) -> Result<Meta, Error> {
-    update_meta(pages, |meta| {
+    update_meta(pages, StopPoint::BeginLists, |meta| {
         meta.rewriting = 1;
         meta.generations += lists;
         meta.lists += lists;
@@ -71,13 +72,13 @@ pub fn swing(pages: &impl Pages, tree: &Tree, slots: &[(usize, Slot)]) -> Result
     let mut body = Meta::read(page)?;
     body.version += 1;
     body.write(page);
-    edit.commit()
+    edit.commit(StopPoint::SwingLists)
 }
 
 /// Frees a list that nothing leads to any more.
 fn end(pages: &impl Pages, old: &Slot) -> Result<u64, Error> {
     let freed = free_chain(pages, old.head.first, old.list, old.head.generation)?;
-    update_meta(pages, |meta| meta.rewriting = 0)?;
+    update_meta(pages, StopPoint::EndLists, |meta| meta.rewriting = 0)?;
     Ok(freed)
 }
 
@@ -233,7 +234,7 @@ pub fn merge(
         insert_unknown(pages, state, read_row(bytes)?)?;
     }
     bundle.write(pages, state, tree)?;
-    update_meta(pages, |meta| meta.rewriting = 1)?;
+    update_meta(pages, StopPoint::BeginMerge, |meta| meta.rewriting = 1)?;
     swing(pages, tree, &[(at, unused_slot())])?;
     end(pages, &old)
 }
@@ -243,7 +244,7 @@ pub fn pack(pages: &impl Pages, state: &mut IndexState, at: usize) -> Result<u64
     let tree = &tree_of(state)?;
     let old = tree.slots[at];
     let rows = entries_of(pages, state, &old)?;
-    let meta = update_meta(pages, |meta| {
+    let meta = update_meta(pages, StopPoint::BeginPack, |meta| {
         meta.rewriting = 1;
         meta.generations += 1;
     })?;

@@ -7,6 +7,7 @@ use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
 use crate::layout::entry::{Entries, EntryTid, Geometry, remove};
 use crate::layout::page::{Kind, is_new, special};
+use crate::stop_point::StopPoint;
 use std::collections::HashMap;
 
 /// What a removal found.
@@ -52,7 +53,7 @@ pub fn remove_dead(
             let mut edit = pages.edit();
             let page = edit.open(block)?;
             remove(state.geometry, edit.bytes_mut(page)?, &found.gone)?;
-            edit.commit()?;
+            edit.commit(StopPoint::RemoveEntries)?;
         }
         removed[usize::from(found.owner.0 != 0)] += found.gone.len() as u64;
         count.live += found.live;
@@ -74,7 +75,7 @@ fn note(
 ) -> Result<(), Error> {
     let list = *state.list();
     if let Some(count) = counts.get(&(0, list.generation)) {
-        update_meta(pages, |meta| {
+        update_meta(pages, StopPoint::CountList, |meta| {
             meta.list.entries = count.live;
             meta.list.dead = count.dead;
         })?;
@@ -92,7 +93,7 @@ fn note(
             pages.pause();
             let mut edit = pages.edit();
             tree.set_slot(&mut edit, number, &slot)?;
-            edit.commit()?;
+            edit.commit(StopPoint::CountLists)?;
             changed = true;
         }
     }

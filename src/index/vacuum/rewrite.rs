@@ -13,6 +13,7 @@ use crate::layout::meta::{ListHead, Meta};
 use crate::layout::page::{Kind, init, special};
 use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
 use crate::quantizer::{Centre, Factors, Row};
+use crate::stop_point::StopPoint;
 
 /// A centre is the mean of so many entries' vectors, spread evenly over the list.
 pub const CENTRE_SAMPLE: u64 = 4096;
@@ -27,7 +28,7 @@ pub fn rewrite(
     vector: &mut VectorOf<'_>,
 ) -> Result<u64, Error> {
     let old = *state.list();
-    let generation = update_meta(pages, |meta| {
+    let generation = update_meta(pages, StopPoint::BeginRewrite, |meta| {
         meta.generations += 1;
         meta.rewriting = 1;
     })?
@@ -85,7 +86,7 @@ pub fn rewrite(
         freed += 1;
     }
     freed += free_chain(pages, old.centre, 0, old.generation)?;
-    update_meta(pages, |meta| meta.rewriting = 0)?;
+    update_meta(pages, StopPoint::EndRewrite, |meta| meta.rewriting = 0)?;
     state.refresh(pages)?;
     Ok(freed)
 }
@@ -165,7 +166,7 @@ fn swing<E: Edit>(mut edit: E, last: usize, last_block: u32, list: ListHead) -> 
     // Block 0 holds no entries of the new chain.
     init(page, Kind::Meta, 0, 0);
     body.write(page);
-    edit.commit()
+    edit.commit(StopPoint::SwingRewritten)
 }
 
 /// The mean of a sample of the list's vectors, rotated; under cosine, of their directions.

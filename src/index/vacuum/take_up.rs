@@ -16,6 +16,7 @@ use crate::layout::meta::Meta;
 use crate::layout::page::{Kind, init, set_special, special};
 use crate::layout::{META_BLOCK, NO_BLOCK, corrupted};
 use crate::quantizer::Row;
+use crate::stop_point::StopPoint;
 use std::collections::BTreeMap;
 
 /// Pages taken up in one step.
@@ -162,7 +163,7 @@ fn append(
         if slot.head.last != tree.slots[number].head.last || rows.peek().is_none() {
             tree.set_slot(&mut edit, number, &slot)?;
         }
-        edit.commit()?;
+        edit.commit(StopPoint::TakeUpPage)?;
     }
     Ok(())
 }
@@ -206,7 +207,7 @@ pub fn take_up(
         insert_unknown(pages, state, read_row(bytes)?)?;
     }
     bundle.write(pages, state, tree)?;
-    update_meta(pages, |meta| meta.rewriting = 1)?;
+    update_meta(pages, StopPoint::BeginCut, |meta| meta.rewriting = 1)?;
     cut(pages, block, taken)?;
     let mut freed = 0;
     for block in passed.into_iter().filter(|&block| block != META_BLOCK) {
@@ -214,7 +215,7 @@ pub fn take_up(
         free_page(pages, block)?;
         freed += 1;
     }
-    update_meta(pages, |meta| meta.rewriting = 0)?;
+    update_meta(pages, StopPoint::EndCut, |meta| meta.rewriting = 0)?;
     Ok(freed)
 }
 
@@ -229,5 +230,5 @@ fn cut(pages: &impl Pages, first: u32, taken: u64) -> Result<(), Error> {
     body.list.dead = 0;
     init(page, Kind::Meta, 0, 0);
     body.write(page);
-    edit.commit()
+    edit.commit(StopPoint::Cut)
 }

@@ -1,0 +1,86 @@
+"""The disk becomes full under load: statements fail with 53100, or the server ends if its WAL has no room; when there is room again all is there."""
+
+import time
+
+import psycopg
+import pytest
+from load import SETTINGS, Load
+from model import verify
+from server import Server
+from volume import CannotMount, Volume, volume
+from watch import check_log
+
+DISK_FULL = "53100"
+
+#: With room for an empty cluster, WAL and some load.
+MEGABYTES = 256
+
+WAL = {"max_wal_size": "32MB", "min_wal_size": "4MB", "wal_recycle": "off"}
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def disk(request, make_server):
+    """A server not yet initialised whose data directory is a volume."""
+    server = make_server(settings={**SETTINGS, **WAL})
+    server.make_directory()
+    try:
+        with volume(request.param, server.data, MEGABYTES) as disk:
+            try:
+                yield server, disk
+            finally:
+                server.kill()
+    except CannotMount as reason:
+        pytest.skip(f"no {request.param} volume: {reason}")
+
+
+def come_up(server: Server):
+    """It runs again: it may have restarted itself, be at it, or have given up for want of room."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            server.connect().close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < end, server.log()[-2000:]
+            if server.pid() is None:
+                server.start()
+            time.sleep(0.1)
+
+
+def fill_up(server: Server, disk: Volume, load: Load, failures: int):
+    """Keeps the disk full under load until so many statements have failed of it, or the server has."""
+    end = time.monotonic() + 60
+    before = load.counts.get(f"failed with {DISK_FULL}", 0)
+    while load.counts.get(f"failed with {DISK_FULL}", 0) - before < failures and any(thread.is_alive() for thread in load.threads):
+        assert time.monotonic() < end, "nobody notices that the disk is full"
+        disk.fill()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("where", ["WAL elsewhere", "WAL on it"])
+def test_full_disk(disk, seed, scaled, record_result, request, where):
+    server, volume = disk
+    elsewhere = where == "WAL elsewhere"
+    server.init("--wal-segsize=1", *(["--waldir", str(server.directory / "wal")] if elsewhere else []))
+    load = Load(server, seed, allowed=frozenset({DISK_FULL}))
+    load.prepare()
+    rounds = scaled(20, 1)
+    for _ in range(rounds):
+        load.start()
+        time.sleep(0.5)
+        fill_up(server, volume, load, scaled(50, 10))
+        volume.make_room()
+        load.ends.set()
+        load.join()
+        come_up(server)
+        with server.connect() as connection:
+            load.settle(connection)
+            verify(connection, load.model())
+            connection.execute("VACUUM")
+            verify(connection, load.model())
+    panicked = "PANIC" in server.log()
+    failed = load.counts.get(f"failed with {DISK_FULL}", 0)
+    assert failed > 0 or panicked
+    assert not (elsewhere and panicked), "the server ended though WAL had room"
+    check_log(server, expected=None if elsewhere else "No space left on device|signal 6:")
+    record_result(f"full-disk-{request.node.callspec.id.replace(' ', '-')}", rounds=rounds, panicked=panicked, **load.counts)
