@@ -187,6 +187,10 @@ pub enum Error {
     NotAnIndex { name: String },
     #[error("must be owner of index {name}")]
     NotOwner { name: String },
+    #[error(
+        "what was found in index {name} may come from the changes that were replayed meanwhile"
+    )]
+    ReplayedMeanwhile { name: String },
 
     // -- stored bytes --
     #[error("corrupted data: {what}")]
@@ -248,7 +252,9 @@ impl Error {
             E::Unsupported { .. } => SqlState::FeatureNotSupported,
             E::LimitExceeded { .. } => SqlState::ConfigurationLimitExceeded,
             E::NullArgument { .. } => SqlState::NullValueNotAllowed,
-            E::DeletionProtected { .. } => SqlState::ObjectNotInPrerequisiteState,
+            E::DeletionProtected { .. } | E::ReplayedMeanwhile { .. } => {
+                SqlState::ObjectNotInPrerequisiteState
+            }
             E::PermissionDenied { .. } | E::Pinned { .. } => SqlState::InsufficientPrivilege,
             E::Record { source, .. } => source.sqlstate(),
             E::IndexShape { .. } => SqlState::FeatureNotSupported,
@@ -290,6 +296,9 @@ impl Error {
                     .into(),
             ),
             E::Pinned { .. } => Some("The setting conifer.namespace says so.".into()),
+            E::ReplayedMeanwhile { .. } => {
+                Some("Ask again, or pause replay with pg_wal_replay_pause() first.".into())
+            }
             E::DeletionProtected { name } => Some(format!(
                 "Use pc_configure_index('{}', deletion_protection => 'disabled') first.",
                 name.replace('\'', "''")

@@ -14,6 +14,7 @@ use crate::pg::access;
 use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{Snapshot, Tid};
 use crate::pg::index_build::IndexBuild;
+use crate::pg::recovery;
 use crate::pg::relation::{LockMode, Oid, Relation};
 use crate::storage::{self, PgPages};
 use std::collections::HashSet;
@@ -50,16 +51,38 @@ fn open(oid: Oid, heap_lock: LockMode) -> Result<Opened, Error> {
 }
 
 /// Everything that is wrong with an index. VACUUM waits meanwhile; queries and writers go on.
+///
+/// On a standby nothing keeps the primary's VACUUM from being replayed meanwhile, and its steps may look like damage from between two pages: there
+/// a finding counts only if nothing was replayed.
 pub fn violations(oid: Oid) -> Result<Vec<Violation>, Error> {
-    let Opened { heap, index } = open(oid, LockMode::ShareUpdateExclusive)?;
+    let Some(replayed) = recovery::replayed() else {
+        return look_over(&open(oid, LockMode::ShareUpdateExclusive)?);
+    };
+    let opened = open(oid, LockMode::AccessShare)?;
+    let found = look_over(&opened);
+    match &found {
+        Err(Error::Corrupted { .. }) => {}
+        Ok(violations) if !violations.is_empty() => {}
+        _ => return found,
+    }
+    if recovery::stands_still_since(replayed) {
+        return found;
+    }
+    Err(Error::ReplayedMeanwhile {
+        name: opened.index.name(),
+    })
+}
+
+fn look_over(Opened { heap, index }: &Opened) -> Result<Vec<Violation>, Error> {
+    let oid = index.oid();
     let mut violations = Vec::new();
     let mut entries: HashSet<EntryTid> = HashSet::new();
-    let pages = PgPages::new(&index);
+    let pages = PgPages::new(index);
     storage::forget(Some(oid));
     let mut nowhere = Vec::new();
     {
-        let mut rows = Fetcher::new(&heap, heap.blocks(), Snapshot::active());
-        let mut build = IndexBuild::of_existing(reopened(&heap)?, reopened(&index)?);
+        let mut rows = Fetcher::new(heap, heap.blocks(), Snapshot::active());
+        let mut build = IndexBuild::of_existing(reopened(heap)?, reopened(index)?);
         let mut missing = Vec::new();
         // Rows by a snapshot from before the index is read: each has its entry by then.
         let found = std::cell::RefCell::new(&mut entries);

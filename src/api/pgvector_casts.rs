@@ -7,6 +7,7 @@
 //! dimensions pass, and are for its operators to judge.
 #![forbid(unsafe_code)]
 
+use crate::pg::transaction;
 use pgrx::spi::{Spi, SpiError, SpiResult};
 use pgrx::{extension_sql_file, pg_extern};
 
@@ -37,6 +38,7 @@ const CAST: &str = "
 
 #[pg_extern(volatile, parallel_unsafe)]
 fn conifer_install_pgvector_casts() -> SpiResult<bool> {
+    transaction::begin_write(c"conifer_install_pgvector_casts()");
     let (Some(ours), Some(theirs)) = some_row(Spi::get_two::<String, String>(TYPES))? else {
         return Ok(false);
     };

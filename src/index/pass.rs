@@ -107,14 +107,18 @@ impl<P: ReadPages> Search<'_, P> {
         self.under_way = (pass.kept.is_filtered() && !self.all_lists).then_some(pass);
     }
 
-    /// The list that takes new rows. False if it was written anew meanwhile.
+    /// The list that takes new rows. False if it was written anew meanwhile, or pages were cut off it: of these it may have used some again, behind
+    /// others that a walk which came upon them would have missed.
     fn pass_list(&mut self, kept: &mut Kept) -> Result<bool, Error> {
         let list = *self.state.list();
-        if self.scan(kept, &list, 0, f32::NEG_INFINITY)? {
+        let cuts = self.state.meta.cuts;
+        let whole = self.scan(kept, &list, 0, f32::NEG_INFINITY)?;
+        let meta = read_meta(self.pages)?;
+        let is_cut = meta.cuts != cuts;
+        if whole && !is_cut {
             return Ok(true);
         }
-        let meta = read_meta(self.pages)?;
-        if (meta.list.generation, meta.list.first) == (list.generation, list.first) {
+        if !is_cut && meta.list.generation == list.generation {
             return Err(corrupted(format!(
                 "page in the list of generation {} that is not of it",
                 list.generation

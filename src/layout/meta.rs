@@ -90,11 +90,13 @@ pub struct Meta {
     pub copies: u32,
     /// Rows when a tree's lists were chosen.
     pub chosen: u64,
+    /// Changes when pages were cut off the list that takes new entries: it may use them again, without another generation.
+    pub cuts: u64,
 }
 
 const _: () = {
     assert!(size_of::<ListHead>() == 40);
-    assert!(size_of::<Meta>() == 24 + 40 + 64 + 8 + 64 + 32);
+    assert!(size_of::<Meta>() == 24 + 40 + 64 + 8 + 64 + 40);
     assert!(size_of::<Meta>() <= META_BODY);
 };
 
@@ -127,6 +129,7 @@ impl Meta {
             version: 0,
             copies: 0,
             chosen: 0,
+            cuts: 0,
         }
     }
 

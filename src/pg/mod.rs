@@ -37,6 +37,7 @@ pub mod parallel;
 mod pg_list;
 mod planner_tree;
 pub mod probe;
+pub mod recovery;
 pub mod relation;
 pub mod relation_shape;
 pub mod report;

@@ -118,6 +118,47 @@ fn an_insert_by_a_remembered_tree_is_found() {
     model.all_are_found();
 }
 
+/// Of the list that takes new entries pages are cut off, and used again at its end: under the same generation, and not where a walk expects them.
+#[test]
+fn a_search_notices_that_pages_were_cut_off_and_used_again() {
+    for from_flat in [false, true] {
+        let mut model = Model::new(64, Metric::Euclidean);
+        // The list begins elsewhere than on block 0, which is never used for another page.
+        if from_flat {
+            model.grow(4000);
+            model.maintain();
+        } else {
+            model.build_tree(3000);
+            model.grow(1000);
+            model.take(Step::TakeUp(model.state.list().last)).unwrap();
+        }
+        model.grow(4500);
+        model.state.refresh(&model.pages).unwrap();
+        let remembered = model.state.clone();
+        let (first, generation) = (remembered.list().first, remembered.list().generation);
+        assert!(first != 0 && remembered.tree.is_some() != from_flat);
+        if from_flat {
+            assert!(model.grow_tree().unwrap());
+        }
+        while model.state.list().first != remembered.list().last {
+            model.take(Step::TakeUp(remembered.list().last)).unwrap();
+            model.state.refresh(&model.pages).unwrap();
+        }
+        let is_used_again = |model: &Model| {
+            let head = special(&model.pages.read(first).unwrap()).unwrap();
+            head.is_of(0, generation)
+        };
+        for _ in 0..200 {
+            model.grow(if is_used_again(&model) { 1 } else { 50 });
+        }
+        assert!(is_used_again(&model));
+        let now = std::mem::replace(&mut model.state, remembered);
+        model.all_are_found();
+        model.state = now;
+        model.all_are_found();
+    }
+}
+
 /// All lists are others, on pages of which some were the old ones'.
 #[test]
 fn a_remembered_tree_that_was_chosen_anew_is_read_anew() {

@@ -25,7 +25,7 @@ impl Model {
         self.state = builder.finish().unwrap();
     }
 
-    fn grow_tree(&mut self) -> Result<bool, Error> {
+    pub(super) fn grow_tree(&mut self) -> Result<bool, Error> {
         let rows = &self.rows;
         let limits = Limits {
             tree_rows: 1,
