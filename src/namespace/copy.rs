@@ -55,7 +55,7 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     let (Reached::Direct(leaf), true) = (source, plainly) else {
         return copy_by_sql(from, to);
     };
-    let table = partition::create_detached(to.index, to.namespace)?;
+    let table = partition::create_detached(to.index)?;
     let target = Relation::try_open(table, LockMode::AccessExclusive)
         .filter(|target| leaf::is_leaf(target) && target.is_plain(COLUMNS));
     let Some(target) = target else {

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
-use super::{cache, denied, lock_namespace};
+use super::{cache, denied, lock_namespace, lock_root};
 use crate::error::Error;
 use crate::pg::access;
 use crate::pg::heap;
@@ -30,6 +30,7 @@ pub fn set(index: &Index, namespace: &str, limits: Limits) -> Result<(), Error> 
     if !access::owns(index.root) {
         return Err(denied(index));
     }
+    lock_root(index)?; // or the row would outlive an index that is dropped meanwhile
     lock_namespace(index, namespace)?;
     catalog::set_limits(index.root, namespace, limits)?;
     // Every backend reads them anew.

@@ -127,12 +127,11 @@ pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
     Ok(leaf)
 }
 
-/// A table like a leaf for that namespace, but without indexes and outside the index: for [`attach_leaf`] when it has been filled.
-pub fn create_detached(index: &Index, namespace: &str) -> Result<Oid, Error> {
-    let bucket = catalog::find_bucket(index.root, remainder_of(namespace))?;
+/// A table like a leaf, but without indexes and outside the index: for [`attach_leaf`] when it has been filled.
+pub fn create_detached(index: &Index) -> Result<Oid, Error> {
     let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
     let (number_name, name) = new_name(index, "")?;
-    as_owner(index, bucket.unwrap_or(index.root), || {
+    as_owner(index, index.root, || {
         run(
             DetachedCreated,
             &format!(
@@ -148,6 +147,7 @@ pub fn attach_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Erro
     let bucket = bucket_for(index, namespace, LockMode::ShareUpdateExclusive)?;
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
+    give_to_owner_of(index, leaf, bucket)?;
     as_owner(index, bucket, || {
         run(
             LeafAttached,
@@ -177,6 +177,7 @@ pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error>
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
     let pending = Relation::try_open(leaf, LockMode::AccessShare)
         .map_or(0, |leaf| statistics::pending_scans(&leaf));
+    give_to_owner_of(index, leaf, bucket)?;
     as_owner(index, bucket, || {
         run(
             LeafDetached,
@@ -274,6 +275,15 @@ fn as_owner<T>(
     let owner = relation::owner(table).ok_or_else(|| gone(index))?;
     grant_data_schema(owner)?;
     access::as_role(owner, work)
+}
+
+/// Makes a leaf, which is locked, the bucket's owner's: of an index that has changed hands each bucket may be another's, and to attach or detach takes both.
+fn give_to_owner_of(index: &Index, leaf: Oid, bucket: Oid) -> Result<(), Error> {
+    let owner = relation::owner(bucket).ok_or_else(|| gone(index))?;
+    if relation::owner(leaf) != Some(owner) {
+        relation::change_owner(leaf, owner);
+    }
+    Ok(())
 }
 
 /// The bucket a namespace belongs to, made if it is the first there. It is locked as what is to be done with it will, so that it cannot go meanwhile.

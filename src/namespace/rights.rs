@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
-use super::{denied, partition, unknown};
+use super::{denied, lock_namespace, partition, unknown};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::relation::{self, LockMode};
@@ -57,6 +57,7 @@ pub fn change(
             hint: "The name of a role has 1 to 63 bytes; public is everybody.".into(),
         });
     }
+    lock_namespace(index, namespace)?; // two GRANTs at once would change one row of pg_class
     let row = catalog::find_namespace(index.root, namespace)?;
     let row = row
         .filter(|row| relation::lock(row.leaf, LockMode::AccessShare))

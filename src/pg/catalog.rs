@@ -162,8 +162,11 @@ impl Table {
         }
     }
 
-    /// Replaces some columns (attribute number, value) of a row found before, under a lock that keeps others off.
+    /// Replaces some columns (attribute number, value) of a row found before, under a lock that keeps others off; nothing if the row has gone with its table.
     pub fn update(&self, row: &Row, changes: &[(i16, Value<'_>)]) {
+        if !self.lock_row(row) {
+            return;
+        }
         let mut datums: Vec<_> = row
             .values
             .iter()
@@ -186,13 +189,43 @@ impl Table {
         }
     }
 
-    /// Removes a row found before, under a lock that keeps others off.
+    /// Removes a row found before, under a lock that keeps others off; nothing if it has gone with its table.
     pub fn delete(&self, row: &Row) {
+        if !self.lock_row(row) {
+            return;
+        }
         let mut tid = row.tid;
         // SAFETY: the row's TID was read from this table.
         unsafe {
             pg_sys::CatalogTupleDelete(self.relation.raw(), &raw mut tid);
             pg_sys::CommandCounterIncrement();
+        }
+    }
+
+    /// Locks a row that may have been removed since it was found: DROP TABLE takes the rows of the table along and knows no locks on names. Waits for
+    /// whoever is at it.
+    fn lock_row(&self, row: &Row) -> bool {
+        let mut tuple = pg_sys::HeapTupleData {
+            t_self: row.tid,
+            ..Default::default()
+        };
+        let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
+        let mut failure = pg_sys::TM_FailureData::default();
+        // SAFETY: the table is open; the place was one of its rows', and vacuum has not reused it: the catalog snapshot that found it is no older
+        // than this transaction's xmin. The buffer comes back pinned.
+        unsafe {
+            let result = pg_sys::heap_lock_tuple(
+                self.relation.raw(),
+                &raw mut tuple,
+                pg_sys::GetCurrentCommandId(true),
+                pg_sys::LockTupleMode::LockTupleExclusive,
+                pg_sys::LockWaitPolicy::LockWaitBlock,
+                false,
+                &raw mut buffer,
+                &raw mut failure,
+            );
+            pg_sys::ReleaseBuffer(buffer);
+            result == pg_sys::TM_Result::TM_Ok
         }
     }
 

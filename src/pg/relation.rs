@@ -287,10 +287,29 @@ pub fn lock(relation: Oid, mode: LockMode) -> bool {
     Relation::try_open(relation, mode).is_some()
 }
 
-/// Has every backend look at a relation's description anew once this transaction has committed.
+/// Has every backend look at a relation's description anew once this transaction has committed; nobody has one of what is gone.
 pub fn announce_change(relation: Oid) {
-    // SAFETY: inside a transaction; the function raises an error for an OID that names nothing.
-    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+    // SAFETY: a syscache tuple is valid until released; the other function takes a row of pg_class.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if !tuple.is_null() {
+            pg_sys::CacheInvalidateRelcacheByTuple(tuple);
+            pg_sys::ReleaseSysCache(tuple);
+        }
+    }
+}
+
+/// Makes a table another role's, whoever the caller is: for tables that are the extension's to arrange. It is locked in ACCESS EXCLUSIVE mode.
+pub fn change_owner(table: Oid, owner: Oid) {
+    // SAFETY: the table is there, as it is locked, and the role, as it owns another; "recursing" leaves out the check of rights that a
+    // statement on a parent would have made.
+    unsafe {
+        pg_sys::ATExecChangeOwner(table, owner, true, LockMode::AccessExclusive.raw());
+        pg_sys::CommandCounterIncrement();
+    }
 }
 
 /// Is it in the schema of that name?
