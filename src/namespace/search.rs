@@ -33,29 +33,36 @@ pub(super) struct Candidate {
     row: Row,
 }
 
+/// Where a row lies, and in which file: the namespace may have got another before the row is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowPlace {
+    pub(super) file: u32,
+    pub(super) tid: Tid,
+}
+
 /// A row of the namespace that is looked at, or what is asked for of one, once it was read.
 #[derive(Clone, Debug)]
 enum Row {
-    At(Tid),
+    At(RowPlace),
     Read(Box<Record>),
 }
 
 impl Candidate {
     /// A row that is yet to be read.
-    pub(super) fn at(key: f64, id: &str, place: usize, tid: Tid) -> Self {
+    pub(super) fn at(key: f64, id: &str, place: usize, row: RowPlace) -> Self {
         Self {
             rank: Rank::new(key),
             id: id.into(),
             place,
             key,
-            row: Row::At(tid),
+            row: Row::At(row),
         }
     }
 
     /// Where the row lies, unless it was read.
-    pub(super) fn tid(&self) -> Option<Tid> {
+    pub(super) fn row_place(&self) -> Option<RowPlace> {
         match self.row {
-            Row::At(tid) => Some(tid),
+            Row::At(row) => Some(row),
             Row::Read(_) => None,
         }
     }
@@ -155,6 +162,7 @@ pub(super) fn look_into_leaf(
     let mut rows = Rows {
         best,
         reader: &reader,
+        file: leaf.relation.file_id().2,
         place,
     };
     rows.find(&leaf, index, briefly)?;
@@ -235,7 +243,7 @@ impl<'q> Best<'q> {
         self.rows.into_sorted_vec()
     }
 
-    /// Reads what is asked for of rows that others have found. A namespace that was dropped meanwhile has none.
+    /// Reads what is asked for of rows that others have found. A namespace that was dropped, emptied or renamed meanwhile has none.
     pub(super) fn read_rest(
         &mut self,
         index: &Index,
@@ -246,7 +254,7 @@ impl<'q> Best<'q> {
         }
         let candidates = std::mem::replace(&mut self.rows, TopK::new(self.query.k));
         let candidates = candidates.into_sorted_vec();
-        let unread = candidates.iter().filter(|one| one.tid().is_some());
+        let unread = candidates.iter().filter(|one| one.row_place().is_some());
         let places: BTreeSet<usize> = unread.map(|one| one.place).collect();
         for candidate in candidates {
             self.rows.push(candidate);
@@ -262,6 +270,7 @@ impl<'q> Best<'q> {
                 let mut rows = Rows {
                     best: self,
                     reader: &reader,
+                    file: leaf.relation.file_id().2,
                     place,
                 };
                 rows.read_records(&leaf)?;
@@ -269,7 +278,7 @@ impl<'q> Best<'q> {
         }
         let candidates = std::mem::replace(&mut self.rows, TopK::new(self.query.k));
         for candidate in candidates.into_sorted_vec() {
-            if candidate.tid().is_none() {
+            if candidate.row_place().is_none() {
                 self.rows.push(candidate);
             }
         }
@@ -297,6 +306,8 @@ impl<'q> Best<'q> {
 pub(super) struct Rows<'b, 'q> {
     pub(super) best: &'b mut Best<'q>,
     reader: &'b RecordReader,
+    /// The number of the table's file.
+    file: u32,
     place: usize,
 }
 
@@ -352,7 +363,10 @@ impl Rows<'_, '_> {
                 id: (&*stored.id).into(),
                 place: self.place,
                 key,
-                row: Row::At(tid),
+                row: Row::At(RowPlace {
+                    file: self.file,
+                    tid,
+                }),
             });
         }
         Ok(())
@@ -365,10 +379,11 @@ impl Rows<'_, '_> {
             return Ok(());
         }
         for candidate in self.best.rows.items_mut() {
-            if let Row::At(tid) = candidate.row
+            if let Row::At(row) = candidate.row
                 && candidate.place == self.place
+                && row.file == self.file
             {
-                let record = heap::fetch(&leaf.relation, tid, |row| {
+                let record = heap::fetch(&leaf.relation, row.tid, |row| {
                     Record::from_stored(&self.reader.read(row)?, parts)
                 })??;
                 candidate.row = Row::Read(Box::new(record));

@@ -4,7 +4,7 @@
 
 use super::catalog::Index;
 use super::record::{Parts, Query};
-use super::search::{Best, Candidate, look_into, look_into_leaf};
+use super::search::{Best, Candidate, RowPlace, look_into, look_into_leaf};
 use super::{Reached, reach};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -176,15 +176,16 @@ fn encode_request(index: &Index, namespaces: &[impl AsRef<str>], query: &Query<'
     request
 }
 
-/// A row: its key, the place of its namespace, where it lies, its id.
-const MOST_OF_CANDIDATE: usize = 8 + 4 + 4 + 4 + 4 + rules::MAX_ID_BYTES;
+/// A row: its key, the place of its namespace, the file and where it lies there, its id after its length.
+const MOST_OF_CANDIDATE: usize = 8 + 4 + 4 + 4 + 4 + 4 + rules::MAX_ID_BYTES;
 
 fn encode_candidate(candidate: &Candidate, answer: &mut Vec<u8>) {
-    let Some(tid) = candidate.tid() else {
+    let Some(RowPlace { file, tid }) = candidate.row_place() else {
         return; // read by SQL, which workers do not
     };
     answer.extend(candidate.key.to_bits().to_le_bytes());
     put_number(answer, candidate.place);
+    answer.extend(file.to_le_bytes());
     answer.extend(tid.block.to_le_bytes());
     answer.extend(u32::from(tid.offset).to_le_bytes());
     put_counted(answer, candidate.id.as_bytes());
@@ -194,11 +195,14 @@ fn decode_candidate(answer: &mut Reader<'_>) -> Result<Candidate, Error> {
     let bits = answer.bytes(size_of::<u64>())?.try_into();
     let key = f64::from_bits(u64::from_le_bytes(bits.unwrap_or_default()));
     let place = answer.number()? as usize;
-    let tid = Tid {
-        block: answer.number()?,
-        offset: answer.number()? as u16,
+    let row = RowPlace {
+        file: answer.number()?,
+        tid: Tid {
+            block: answer.number()?,
+            offset: answer.number()? as u16,
+        },
     };
-    Ok(Candidate::at(key, answer.text()?, place, tid))
+    Ok(Candidate::at(key, answer.text()?, place, row))
 }
 
 fn put_number(to: &mut Vec<u8>, number: usize) {
