@@ -14,7 +14,7 @@ use crate::pg::report::OrReport;
 use crate::pg::transaction;
 use crate::pg::vector_datum::VectorArg;
 use crate::pg::writer::NewRecord;
-use crate::record::{json, metadata, rules};
+use crate::record::{json, jsonb, metadata, rules};
 use crate::vector::parse_text;
 use pgrx::{Array, default, pg_extern};
 
@@ -28,10 +28,17 @@ fn pc_upsert_json(
         transaction::begin_write(c"pc_upsert()");
         let index = namespace::index(required(index, "index")?)?;
         let namespace = namespace_name(namespace)?;
-        let text = required(vectors, "vectors")?.to_text();
-        let parsed = json::parse_records(&text)?;
-        let metadata: Vec<Option<JsonbOut>> = parsed
-            .iter()
+        let vectors = required(vectors, "vectors")?;
+        let texts = texts_of_records(vectors)?;
+        let parsed = match &texts {
+            Texts::Whole(text) => json::parse_records(text)?,
+            Texts::Each(texts) => {
+                let texts = interruptible(texts.iter()).zip(1..);
+                let records = texts.map(|(text, position)| json::parse_record(position, text));
+                records.collect::<Result<_, Error>>()?
+            }
+        };
+        let metadata: Vec<Option<JsonbOut>> = interruptible(parsed.iter())
             .map(|record| record.metadata.map(JsonbOut::from_text))
             .collect();
         let records = parsed
@@ -46,6 +53,36 @@ fn pc_upsert_json(
         checked_upsert(&index, &namespace, records)
     };
     upsert().or_report() as i64
+}
+
+/// The JSON of an upsert as text.
+enum Texts {
+    /// One record, or what is no record.
+    Whole(String),
+    /// The elements of an array.
+    Each(Vec<String>),
+}
+
+/// An array is taken apart before it is made text, so that the call can be interrupted.
+fn texts_of_records(vectors: JsonbArg<'_>) -> Result<Texts, Error> {
+    Ok(match jsonb::parse(vectors.payload())? {
+        jsonb::Value::Array(array) => {
+            let elements = interruptible(0..array.len());
+            Texts::Each(
+                elements
+                    .map(|number| vectors.element_text(number))
+                    .collect(),
+            )
+        }
+        _ => Texts::Whole(vectors.to_text()),
+    })
+}
+
+/// The same items, with a look at interrupts before each.
+fn interruptible<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    items.inspect(|_| {
+        pgrx::check_for_interrupts!();
+    })
 }
 
 #[pg_extern(name = "pc_upsert", volatile, parallel_unsafe)]
@@ -249,7 +286,7 @@ fn checked_upsert(
     namespace: &str,
     records: Vec<NewRecord<'_>>,
 ) -> Result<u64, Error> {
-    for (i, record) in records.iter().enumerate() {
+    for (i, record) in interruptible(records.iter().enumerate()) {
         let check = || -> Result<(), Error> {
             rules::check_id(record.id)?;
             write::check_vector(index, record.values.unwrap_or_default())?;

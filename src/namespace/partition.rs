@@ -147,7 +147,6 @@ pub fn attach_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Erro
     let bucket = bucket_for(index, namespace, LockMode::ShareUpdateExclusive)?;
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
-    give_to_owner_of(index, leaf, bucket)?;
     as_owner(index, bucket, || {
         run(
             LeafAttached,
@@ -173,11 +172,12 @@ fn take_off_scans(leaf: Oid, pending: i64) {
 pub fn move_leaf(index: &Index, leaf: Oid, namespace: &str) -> Result<(), Error> {
     drop_locks::lock_for_drop(leaf);
     let bucket = relation::parent(leaf).ok_or_else(|| gone(index))?;
+    adopt(index, bucket, index.root)?;
+    adopt(index, leaf, bucket)?;
     let names = relation::qualified_name(bucket).zip(relation::qualified_name(leaf));
     let (bucket_name, name) = names.ok_or_else(|| gone(index))?;
     let pending = Relation::try_open(leaf, LockMode::AccessShare)
         .map_or(0, |leaf| statistics::pending_scans(&leaf));
-    give_to_owner_of(index, leaf, bucket)?;
     as_owner(index, bucket, || {
         run(
             LeafDetached,
@@ -266,7 +266,7 @@ pub fn change_rights(
 }
 
 /// Works on a table with the rights of its owner, who may be another than the root's: ALTER TABLE … OWNER TO does not
-/// reach partitions.
+/// reach partitions, and [`adopt`] only what is made or moved.
 fn as_owner<T>(
     index: &Index,
     table: Oid,
@@ -277,18 +277,29 @@ fn as_owner<T>(
     access::as_role(owner, work)
 }
 
-/// Makes a leaf, which is locked, the bucket's owner's: of an index that has changed hands each bucket may be another's, and to attach or detach takes both.
-fn give_to_owner_of(index: &Index, leaf: Oid, bucket: Oid) -> Result<(), Error> {
-    let owner = relation::owner(bucket).ok_or_else(|| gone(index))?;
-    if relation::owner(leaf) != Some(owner) {
-        relation::change_owner(leaf, owner);
+/// Gives a bucket or leaf, which is locked in ACCESS EXCLUSIVE mode, to the root's owner, who may have got the root from another: what is made in it from now on is
+/// not to be the former owner's, and one role must own all that is taken apart and put together.
+fn adopt(index: &Index, table: Oid, parent: Oid) -> Result<(), Error> {
+    let owner = relation::owner(index.root).ok_or_else(|| gone(index))?;
+    if relation::owner(table) == Some(owner) {
+        return Ok(());
     }
+    // One that was detached is not the root's any more.
+    if relation::parent(table) != Some(parent) {
+        return Err(gone(index));
+    }
+    relation::change_owner(table, owner);
     Ok(())
 }
 
 /// The bucket a namespace belongs to, made if it is the first there. It is locked as what is to be done with it will, so that it cannot go meanwhile.
 fn bucket_for(index: &Index, namespace: &str, lock: LockMode) -> Result<Oid, Error> {
-    let remainder = remainder_of(namespace);
+    let bucket = locked_or_new_bucket(index, remainder_of(namespace), lock)?;
+    adopt(index, bucket, index.root)?;
+    Ok(bucket)
+}
+
+fn locked_or_new_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Oid, Error> {
     if let Some(bucket) = locked_bucket(index, remainder, lock)? {
         return Ok(bucket);
     }
@@ -337,8 +348,16 @@ fn remainder_of(namespace: &str) -> i32 {
 }
 
 fn locked_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Option<Oid>, Error> {
-    let bucket = catalog::find_bucket(index.root, remainder)?;
-    Ok(bucket.filter(|bucket| relation::lock(*bucket, lock)))
+    let Some(bucket) = catalog::find_bucket(index.root, remainder)? else {
+        return Ok(None);
+    };
+    let is_adopted = relation::owner(bucket) == relation::owner(index.root);
+    let lock = if is_adopted {
+        lock
+    } else {
+        LockMode::AccessExclusive
+    };
+    Ok(relation::lock(bucket, lock).then_some(bucket))
 }
 
 /// An unused name in the data schema: bare and quoted with its schema.
@@ -365,12 +384,16 @@ fn grant_data_schema(owner: Oid) -> Result<(), Error> {
         return Ok(());
     }
     let role = access::role_name(owner);
-    let schema_owner = access::schema_owner(DATA_SCHEMA).unwrap_or(owner);
-    access::as_role(schema_owner, || {
+    access::as_role(data_schema_owner(owner), || {
         spi(Spi::run(&format!(
             "GRANT USAGE, CREATE ON SCHEMA conifer_data TO {role}"
         )))
     })
+}
+
+/// The owner of the schema of buckets and leaves, who created the extension.
+fn data_schema_owner(otherwise: Oid) -> Oid {
+    access::schema_owner(DATA_SCHEMA).unwrap_or(otherwise)
 }
 
 /// Runs one statement that answers no rows: that step of an operation. PostgreSQL's own errors pass through as they are.

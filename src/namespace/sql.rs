@@ -6,10 +6,11 @@
 use super::by_filter::Condition;
 use super::catalog::Index;
 use super::copy::Place;
+use super::gone;
 use super::record::{MetadataChange, Query, Rank, Record};
 use crate::error::Error;
 use crate::pg::json::JsonbOut;
-use crate::pg::relation::{LockMode, Relation};
+use crate::pg::relation::{LockMode, Oid, Relation};
 use crate::pg::vector_datum::VectorOut;
 use crate::pg::writer::NewRecord;
 use crate::pg::{extension, relation, spi_row};
@@ -152,6 +153,12 @@ pub fn delete_all(index: &Index, namespace: &str) -> Result<u64, Error> {
         root(index)?
     );
     execute(&statement, &[namespace.into()])
+}
+
+/// Deletes every record of a leaf, whose triggers fire. It stays.
+pub fn empty_leaf(index: &Index, leaf: Oid) -> Result<u64, Error> {
+    let leaf = relation::qualified_name(leaf).ok_or_else(|| gone(index))?;
+    execute(&format!("DELETE FROM ONLY {leaf}"), &[])
 }
 
 /// The records of these ids, in the order of `ids`.

@@ -111,27 +111,54 @@ pub fn has_row_security(table: Oid) -> bool {
     status == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
-/// Runs `work` with the rights of `role`, as SECURITY DEFINER does; an error inside restores the caller through the
-/// transaction's abort.
+/// Runs `work` with the rights of `role`, as PostgreSQL runs CREATE INDEX or VACUUM of another's table: code of either side that comes to run meanwhile
+/// (triggers, constraints, expressions of indexes) can neither reach into the time after, by deferred triggers, cursors or temporary tables, nor become
+/// another role; and names it does not qualify are PostgreSQL's own, whatever the caller's search path says. An error inside restores the caller through
+/// the transaction's abort.
 pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
-    struct Restore(Oid, i32);
+    struct Restore {
+        user: Oid,
+        context: i32,
+        settings: i32,
+    }
     impl Drop for Restore {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                return; // (sub)transaction abort restores user and context
+                return; // (sub)transaction abort restores user, context and settings
             }
-            // SAFETY: the values GetUserIdAndSecContext gave.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
+            // SAFETY: the values that NewGUCNestLevel and GetUserIdAndSecContext gave.
+            unsafe {
+                pg_sys::AtEOXact_GUC(false, self.settings);
+                pg_sys::SetUserIdAndSecContext(self.user, self.context);
+            }
         }
     }
     let mut user = pg_sys::InvalidOid;
     let mut context = 0;
-    // SAFETY: both pointers are to locals; the role exists, since it owns a table locked by the caller.
-    unsafe {
+    // SAFETY: the pointers are to locals and to constants, which end in NUL; the role exists, since it owns something locked by the caller. The setting is
+    // made at a level of its own, as RestrictSearchPath of PostgreSQL 17 does.
+    let _restore = unsafe {
         pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-    }
-    let _restore = Restore(user, context);
+        let restricted =
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+        pg_sys::SetUserIdAndSecContext(role, context | restricted as i32);
+        let settings = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        Restore {
+            user,
+            context,
+            settings,
+        }
+    };
     work()
 }
 

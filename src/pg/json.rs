@@ -74,6 +74,23 @@ impl<'a> JsonbArg<'a> {
         jsonb_to_text(self.datum())
     }
 
+    /// An element of the array that it is, as JSON text. There must be so many.
+    pub fn element_text(self, number: usize) -> String {
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        // SAFETY: jsonb_array_element takes a jsonb and an integer; what it answers is palloc'd, and not used after its text was made.
+        unsafe {
+            let element = pg_sys::OidFunctionCall2Coll(
+                pg_sys::Oid::from(pg_sys::F_JSONB_ARRAY_ELEMENT),
+                pg_sys::InvalidOid,
+                self.datum(),
+                pg_sys::Datum::from(number),
+            );
+            let text = jsonb_to_text(element);
+            pg_sys::pfree(element.cast_mut_ptr());
+            text
+        }
+    }
+
     /// The value itself, which lives as long as the argument.
     pub(super) fn datum(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self.whole.as_ptr())

@@ -35,17 +35,17 @@ pub fn parse_records(json: &str) -> Result<Vec<JsonRecord<'_>>, Error> {
             )));
         }
     };
+    let records = records.iter().zip(1..);
     records
-        .iter()
-        .enumerate()
-        .map(|(index, fields)| {
-            let id = fields.id();
-            fields.record().map_err(|error| {
-                let id = id.ok().flatten();
-                error.of_record(index + 1, id.as_deref())
-            })
-        })
+        .map(|(fields, position)| fields.record_at(position))
         .collect()
+}
+
+/// One of the records of an array: the faults of [`parse_records`], told with this position.
+pub fn parse_record(position: usize, json: &str) -> Result<JsonRecord<'_>, Error> {
+    let fields: Fields<'_> = serde_json::from_str(json)
+        .map_err(|error| invalid(format!("vectors are not JSON: {error}")))?;
+    fields.record_at(position)
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -88,6 +88,13 @@ impl<'a> Fields<'a> {
         let Text(id) = serde_json::from_str(text)
             .map_err(|_| invalid(format!("id must be a string, not {}", kind(text))))?;
         Ok(Some(id))
+    }
+
+    fn record_at(&self, position: usize) -> Result<JsonRecord<'a>, Error> {
+        self.record().map_err(|error| {
+            let id = self.id().ok().flatten();
+            error.of_record(position, id.as_deref())
+        })
     }
 
     fn record(&self) -> Result<JsonRecord<'a>, Error> {
@@ -240,6 +247,10 @@ mod tests {
         assert_eq!(parse_records("[]"), Ok(vec![]));
         let one = parse_records(r#"{"id":"A","values":[1]}"#).unwrap();
         assert_eq!((one.len(), &*one[0].id), (1, "A"));
+        assert_eq!(
+            parse_record(7, r#"{"id":"A","values":[1]}"#).as_ref(),
+            Ok(&one[0])
+        );
     }
 
     #[test]
@@ -301,6 +312,7 @@ mod tests {
         ] {
             let json = format!(r#"[{{"id":"A","values":[1]}},{record}]"#);
             assert_eq!(parse_records(&json).unwrap_err().to_string(), expected);
+            assert_eq!(parse_record(2, record).unwrap_err().to_string(), expected);
         }
     }
 
