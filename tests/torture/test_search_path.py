@@ -63,6 +63,16 @@ OWNERS = [
 ]  # fmt: skip
 
 
+#: What row security that binds the caller forbids, and what follows from it.
+WHOLE = ("pc_rename_namespace", "pc_delete_namespace", "renamed")
+
+
+def statements_for(role: str, way: str) -> list[str]:
+    if role != "tenant":
+        return [*LIFE, *OWNERS]
+    return [statement for statement in LIFE if way == "direct" or not any(word in statement for word in WHOLE)]
+
+
 @pytest.fixture
 def trapped(server):
     """A server with impostors, an owner of indexes and a tenant with rights on them."""
@@ -100,8 +110,7 @@ def test_impostors_are_never_used(trapped, way):
     with trapped.connect() as connection:
         number = 0
         for role in ("postgres", "owner", "tenant"):
-            statements = LIFE if role == "tenant" else [*LIFE, *OWNERS]
-            expected = None
+            statements, expected = statements_for(role, way), None
             for path in ["pg_catalog", *PATHS]:
                 number += 1
                 index = f"index{number}"
@@ -115,7 +124,7 @@ def test_impostors_are_never_used(trapped, way):
                 connection.execute("RESET SESSION AUTHORIZATION")
                 expected = expected or answers
                 assert answers == expected, (role, path)
-                assert any(expected[4]) and any(expected[27]), "a life without answers proves nothing"
+                assert all(expected[4:8]) and sum(map(bool, expected)) > len(LIFE) / 2, "a life without answers proves nothing"
                 check_and_drop(connection, index)
         assert trojans.sprung(connection) == 0
 
