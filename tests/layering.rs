@@ -103,6 +103,25 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Functions that work with other rights than the caller's. The README says of each, under "Who runs what", as whom and why.
+const ROLE_SWITCHES: &[&str] = &[
+    "am/check.rs: violations",
+    "namespace/partition.rs: adopt",
+    "namespace/partition.rs: as_owner",
+    "namespace/partition.rs: attach_leaf",
+    "namespace/partition.rs: change_rights",
+    "namespace/partition.rs: create_bucket",
+    "namespace/partition.rs: create_detached",
+    "namespace/partition.rs: create_leaf",
+    "namespace/partition.rs: drop_leaf",
+    "namespace/partition.rs: drop_leaves",
+    "namespace/partition.rs: grant_data_schema",
+    "namespace/partition.rs: move_leaf",
+    "namespace/partition.rs: truncate_leaf",
+    "pg/access.rs: as_role",
+    "pg/catalog.rs: next_value",
+];
+
 /// Folders that may hold `unsafe`.
 const UNSAFE: &[&str] = &["pg", "kernel"];
 
@@ -164,6 +183,23 @@ impl Source {
             say("tells PostgreSQL versions apart");
         }
         faults
+    }
+
+    /// The functions in which another role is taken, by name.
+    fn role_switches(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut function = "";
+        for line in self.code.lines() {
+            if let Some((_, after)) = line.split_once("fn ") {
+                let end = after.find(|c: char| !c.is_alphanumeric() && c != '_');
+                function = &after[..end.unwrap_or(after.len())];
+            }
+            let switches = ["as_role(", "as_owner(", "SetUserIdAndSecContext("];
+            if switches.iter().any(|call| line.contains(call)) {
+                found.insert(format!("{}: {function}", self.path));
+            }
+        }
+        found
     }
 
     fn edge_faults(&self) -> Vec<String> {
@@ -248,20 +284,32 @@ fn rust_files(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-#[test]
-fn the_house_stands_as_drawn() {
+fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = BTreeSet::new();
     rust_files(&root, &mut files);
     assert!(files.len() > 20, "the sources were not found");
-    let faults: Vec<String> = files
-        .iter()
-        .flat_map(|file| {
-            let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
-            Source::new(path, &fs::read_to_string(file).unwrap()).faults()
-        })
-        .collect();
+    let source = |file: &PathBuf| {
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        Source::new(path, &fs::read_to_string(file).unwrap())
+    };
+    files.iter().map(source).collect()
+}
+
+#[test]
+fn the_house_stands_as_drawn() {
+    let faults: Vec<String> = sources().iter().flat_map(Source::faults).collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn roles_are_switched_where_the_readme_says() {
+    let found: BTreeSet<String> = sources().iter().flat_map(Source::role_switches).collect();
+    let listed = ROLE_SWITCHES.iter().map(ToString::to_string).collect();
+    assert_eq!(found, listed);
+    let new = "fn a() {}\nfn b<T>() {\n    access::as_role(owner, || f())\n}";
+    let seen = Source::new("api/x.rs", new).role_switches();
+    assert_eq!(seen, BTreeSet::from(["api/x.rs: b".to_owned()]));
 }
 
 #[test]
