@@ -119,7 +119,8 @@ pub fn create_leaf(index: &Index, namespace: &str) -> Result<Oid, Error> {
              WITH ({LEAF_OPTIONS})",
                 literal(namespace)
             ),
-        )
+        )?;
+        take_over_identity(index, &leaf_name)
     })?;
     let leaf = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
     take_off_scans(leaf, 0);
@@ -137,9 +138,20 @@ pub fn create_detached(index: &Index) -> Result<Oid, Error> {
             &format!(
                 "CREATE TABLE {name} (LIKE {root} {LIKE_ROOT}) USING heap WITH ({LEAF_OPTIONS})"
             ),
-        )
+        )?;
+        take_over_identity(index, &name)
     })?;
     relation::lookup(DATA_SCHEMA, &c_string(&number_name))
+}
+
+/// A leaf has REPLICA IDENTITY FULL if the root has: PostgreSQL does not hand that down, and of a published table nothing could be updated or deleted.
+fn take_over_identity(index: &Index, leaf_name: &str) -> Result<(), Error> {
+    if relation::is_identified_by_whole_rows(index.root) {
+        spi(Spi::run(&format!(
+            "ALTER TABLE {leaf_name} REPLICA IDENTITY FULL"
+        )))?;
+    }
+    Ok(())
 }
 
 /// Makes a table the leaf of a namespace: its indexes are built. It is locked, its bucket only against other DDL.

@@ -326,6 +326,12 @@ pub fn owner(relation: Oid) -> Option<Oid> {
     class_row(relation, |row| row.relowner)
 }
 
+/// Does it have REPLICA IDENTITY FULL?
+pub fn is_identified_by_whole_rows(relation: Oid) -> bool {
+    class_row(relation, |row| row.relreplident)
+        .is_some_and(|identity| identity as u8 == pg_sys::REPLICA_IDENTITY_FULL)
+}
+
 /// Something of a relation's row in pg_class, None if it is gone.
 pub(super) fn class_row<T>(
     relation: Oid,

@@ -1,0 +1,369 @@
+"""Replicas, promotion, recovery to a point and base backups: whatever is made of a primary's WAL answers as the primary does."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+
+import numpy as np
+import psycopg
+import pytest
+import replica
+from changes import DIMENSION, LARGE, SMALL, Changes, stored, text, vectors
+from model import Model, contents, verify
+from replica import CONFLICTS, PRIMARY, catch_up, value
+
+INDEX = "load"
+
+#: On a replica these fail, whatever their arguments would do.
+WRITES = [
+    "SELECT pc_create_index('other', 3)",
+    "SELECT pc_configure_index('load', 'disabled')",
+    "SELECT pc_delete_index('load')",
+    "CALL pc_delete_index_in_batches('load')",
+    "SELECT pc_create_namespace('load', 'new')",
+    "SELECT pc_delete_namespace('load', 'large')",
+    "SELECT pc_delete_namespace('load', 'not there')",
+    "SELECT pc_rename_namespace('load', 'large', 'new')",
+    "SELECT pc_copy_namespace('load', 'large', 'new')",
+    "SELECT pc_grant('load', 'large', 'public')",
+    "SELECT pc_revoke('load', 'large', 'public')",
+    "SELECT pc_set_limits('load', 'large', max_records => 1)",
+    "SELECT pc_reset_usage('load')",
+    "SELECT pc_upsert('load', 'large', 'x', (SELECT values FROM load WHERE namespace = 'large' LIMIT 1))",
+    "SELECT pc_upsert('load', 'new', 'x', (SELECT values FROM load WHERE namespace = 'large' LIMIT 1))",
+    "SELECT pc_upsert('load', 'large', '[]'::jsonb)",
+    "SELECT pc_update('load', 'large', 'not there', set_metadata => '{\"n\": 1}')",
+    "SELECT pc_update('load', 'large', filter => '{\"n\": 77}', set_metadata => '{\"n\": 1}')",
+    "SELECT pc_delete('load', 'large', '{not there}')",
+    "SELECT pc_delete('load', 'large', filter => '{\"n\": 77}')",
+    "SELECT pc_delete('load', 'not there', delete_all => true)",
+    "INSERT INTO load (namespace, id) VALUES ('large', 'x')",
+]
+
+
+@pytest.fixture
+def primary(make_server):
+    return make_server("primary", PRIMARY).init()
+
+
+@pytest.fixture
+def load(primary, seed):
+    """A primary with an index that has a large namespace, and whoever changes it."""
+    changes = Changes(Model(), INDEX, seed)
+    with primary.connect() as connection:
+        changes.create(connection)
+        for _ in range(4):
+            changes.ask(connection, changes.upsert_into(LARGE, 900))
+        changes.ask(connection, changes.vacuum())
+        assert "tree" in forms(connection)
+    return changes
+
+
+def forms(connection: psycopg.Connection) -> list[str]:
+    """What the vector indexes are: flat, or trees."""
+    query = """SELECT conifer_inspect(c.oid) ->> 'form' FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+               WHERE a.amname = 'conifer' AND c.relkind = 'i'"""
+    return [form for (form,) in connection.execute(query).fetchall()]
+
+
+def query_for(generator: np.random.Generator) -> str:
+    return text(vectors(generator, 1)[0])
+
+
+def nearest(connection: psycopg.Connection, namespace: str, query: str, recall: float, k: int = 20) -> list[tuple[str, float]]:
+    connection.execute("SELECT set_config('conifer.recall', %s, false)", [str(recall)])
+    return connection.execute("SELECT id, score FROM pc_query(%s, %s, %s::vector, %s)", [INDEX, namespace, query, k]).fetchall()
+
+
+def look(connection: psycopg.Connection, namespace: str, query: str):
+    """Everything that one snapshot tells of a namespace agrees with the rest of it."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        sql = "SELECT id, (values <-> %s::vector)::double precision ^ 2 FROM load WHERE namespace = %s"
+        rows = dict(connection.execute(sql, [query, stored(namespace)]).fetchall())
+        exact = nearest(connection, namespace, query, 1)
+        near = nearest(connection, namespace, query, 0.9)
+        counted = value(connection, "SELECT pc_count(%s, %s)", [INDEX, namespace])
+        all_found = nearest(connection, namespace, query, 0.9, 10000)
+        assert nearest(connection, namespace, query, 1) == exact
+        assert nearest(connection, namespace, query, 0.9) == near
+    assert counted == len(rows)
+    assert len(exact) == len(near) == min(20, len(rows))
+    assert {id for id, _ in all_found} == set(rows) and len(all_found) == len(rows)
+    for id, score in exact + near + all_found:
+        assert np.isclose(score, rows[id], rtol=1e-4), f"{id}: {score}, not {rows[id]}"
+    best = sorted(rows.values())[: len(exact)]
+    assert np.allclose([score for _, score in exact], best, rtol=1e-4)
+
+
+class Reader(threading.Thread):
+    """Looks at a server's namespaces for as long as it is let; conflicts with replay are counted, anything else ends it."""
+
+    def __init__(self, server, seed: int):
+        super().__init__(daemon=True)
+        self.server, self.numbers = server, np.random.default_rng(seed)
+        self.over, self.looks, self.conflicts, self.ended = threading.Event(), 0, 0, 0
+        self.error: BaseException | None = None
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                try:
+                    self.look_on()
+                except CONFLICTS:
+                    self.conflicts += 1
+                except psycopg.OperationalError:
+                    # Of a session ended between two statements the reason is in the server's log alone.
+                    self.ended += 1
+        except BaseException as error:
+            self.error = error
+
+    def look_on(self):
+        """On one connection: what it remembers of namespaces and indexes has to follow what is replayed."""
+        with self.server.connect() as connection:
+            while not self.over.is_set():
+                name = self.numbers.choice([LARGE, LARGE, *SMALL])
+                look(connection, str(name), query_for(self.numbers))
+                self.looks += 1
+
+    def end(self):
+        self.over.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+
+def assert_only_conflicts(log: str, ended: int):
+    """Sessions ended because of replay, and for no other reason; no process crashed."""
+    for_replay = [line for line in log.splitlines() if "FATAL" in line and "due to conflict with recovery" in line]
+    assert len(for_replay) >= ended, log[-4000:]
+    assert "terminated by signal" not in log and "PANIC" not in log, log[-4000:]
+
+
+def answers(connection: psycopg.Connection, namespaces, seed: int) -> dict:
+    """What a server says: its records, and what is nearest to some vectors."""
+    said: dict = {"records": contents(connection, INDEX)}
+    generator = np.random.default_rng(seed)
+    for namespace in sorted(namespaces):
+        for recall in (0.8, 0.99, 1):
+            query = query_for(generator)
+            said[namespace, recall] = nearest(connection, namespace, query, recall)
+            sql = "SELECT id, score FROM pc_query(%s, %s, %s::vector, 20, filter => '{\"n\": {\"$lt\": 2}}')"
+            said[namespace, recall, "filter"] = connection.execute(sql, [INDEX, namespace, query]).fetchall()
+            sql = "SELECT id FROM load WHERE namespace = %s ORDER BY values <-> %s::vector LIMIT 20"
+            said[namespace, recall, "sql"] = connection.execute(sql, [namespace, query]).fetchall()
+    return said
+
+
+def test_a_replica_answers_as_its_primary(primary, load, make_server, seed, scaled, record_result):
+    """During load, splits, vacuum and reuse of pages, with no feedback from the replica: each time the load pauses the answers are the same."""
+    # Long enough for most looks, short enough for some conflicts.
+    settings = PRIMARY | {"max_standby_streaming_delay": "300ms"}
+    standby = replica.follow(primary, make_server("standby", settings))
+    readers = [Reader(standby, seed + number) for number in range(2)]
+    with primary.connect() as connection, standby.connect() as other:
+        for reader in readers:
+            reader.start()
+        rounds = scaled(60, 4)
+        for number in range(rounds):
+            end = time.monotonic() + scaled(10, 2)
+            while time.monotonic() < end and all(reader.is_alive() for reader in readers):
+                load.step(connection)
+            catch_up(connection, other)
+            names = load.namespaces
+            assert answers(connection, names, number) == answers(other, names, number)
+        for reader in readers:
+            reader.end()
+        assert all(reader.looks for reader in readers), "nothing was looked at"
+        assert_only_conflicts(standby.log(), sum(reader.ended for reader in readers))
+        verify(connection, load.model)
+        verify(other, load.model)
+    counts = {"looks": sum(reader.looks for reader in readers), "conflicts": sum(reader.conflicts for reader in readers)}
+    record_result("standby_load", rounds=rounds, changes=load.counts, **counts)
+
+
+def test_what_writes_is_refused_on_a_replica(primary, load, make_server):
+    standby = replica.follow(primary, make_server("standby", PRIMARY))
+    with primary.connect() as connection, standby.connect() as other:
+        catch_up(connection, other)
+        assert {statement: refusal(other, statement) for statement in WRITES} == dict.fromkeys(WRITES, "25006")
+        verify(other, load.model)
+
+
+def refusal(connection: psycopg.Connection, statement: str) -> str | None:
+    """The SQLSTATE it ends with, none if it does not fail."""
+    try:
+        connection.execute(statement)
+    except psycopg.Error as error:
+        return error.sqlstate
+    return None
+
+
+#: Asked of a row before it is looked at: waits once for a lock that the test holds, so that a search stands still in between.
+GATE = """CREATE FUNCTION gate(id text) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL UNSAFE AS $$
+BEGIN
+    PERFORM pg_advisory_lock_shared(1), pg_advisory_unlock_shared(1);
+    RETURN id LIKE 'kept%';
+END $$"""
+
+
+def far_away(load: Changes, connection: psycopg.Connection, prefix: str, count: int):
+    """Records that are farther from the origin than all others."""
+    records = {f"{prefix}{number}": ((50.0 + number,) * DIMENSION, {"n": 9, "v": 0}) for number in range(count)}
+    statement = "SELECT pc_upsert(%s, %s, %s::text[], %s::text[]::vector[], %s::text[]::jsonb[])"
+    metadata = ['{"n": 9, "v": 0}'] * count
+    arguments = [INDEX, LARGE, list(records), [text(vector) for vector, _ in records.values()], metadata]
+    load.ask(connection, (statement, arguments, lambda: load.namespaces[LARGE].update(records)))
+
+
+@pytest.mark.parametrize("where", ["primary", "standby"])
+def test_a_search_stands_still_while_pages_are_used_again(primary, load, make_server, where):
+    """Rows that it has to go back for lie on pages that came after those where it began, which by then come behind them."""
+    standby = replica.follow(primary, make_server("standby", PRIMARY | {"hot_standby_feedback": "on"})) if where == "standby" else None
+    asked = standby or primary
+    found: list = []
+    with primary.connect() as connection, asked.connect() as other, asked.connect() as gatekeeper:
+        connection.execute("ALTER SYSTEM SET autovacuum = off; ")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute(GATE)
+        for _ in range(4):
+            load.ask(connection, load.upsert_into(LARGE, 900))
+        # On the last page, which VACUUM leaves where it is.
+        far_away(load, connection, "kept", 30)
+        connection.execute("ANALYZE load")
+        catch_up(connection, gatekeeper) if standby else None
+        gatekeeper.execute("SELECT pg_advisory_lock(1)")
+        query = f"""SELECT id FROM load WHERE namespace = 'large' AND gate(id)
+                    ORDER BY values <-> array_fill(0, ARRAY[{DIMENSION}])::vector LIMIT 30"""
+        other.execute("SET enable_seqscan = off; SET enable_sort = off; SET conifer.recall = 0.9")
+        plan = "\n".join(line for (line,) in other.execute(f"EXPLAIN {query}"))
+        assert "ConiferTopK" in plan and "Vector Index" in plan, plan
+        asking = threading.Thread(target=lambda: found.extend(other.execute(query).fetchall()))
+        asking.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        replica.wait_until(lambda: value(gatekeeper, waits) == 1, "the search does not come to the gate")
+        for _ in range(3):
+            load.ask(connection, load.vacuum())
+            load.ask(connection, load.upsert_into(LARGE, 900))
+        catch_up(connection, gatekeeper) if standby else None
+        gatekeeper.execute("SELECT pg_advisory_unlock(1)")
+        asking.join()
+        assert len(found) == 30, f"{len(found)} rows found"
+        verify(connection, load.model)
+
+
+def test_promotion_under_load(primary, load, make_server, scaled, record_result):
+    """The primary is killed while changes go on; the promoted standby has all that was acknowledged, and takes further ones."""
+    rounds = scaled(8, 1)
+    for number in range(rounds):
+        standby = replica.follow(primary, make_server(f"standby{number}", PRIMARY))
+        with primary.connect() as connection:
+            # From here on what is acknowledged is on the standby.
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            replica.wait_until(lambda c=connection: is_synchronous(c), "the standby is not synchronous")
+        killer = threading.Timer(scaled(6, 2.5) * (0.5 + load.choose.random()), primary.kill)
+        before = dict(load.counts)
+        with primary.connect() as connection, standby.connect() as other:
+            connection.execute("SET synchronous_commit = remote_apply")
+            look(other, LARGE, query_for(load.numbers))
+            killer.start()
+            with pytest.raises(psycopg.OperationalError):
+                while True:
+                    load.step(connection)
+            killer.join()
+            replica.promote(standby)
+            # The same session as before, and what it remembers.
+            load.settle(contents(other, INDEX))
+            verify(other, load.model)
+            other.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+            other.execute("SELECT pg_reload_conf()")
+            for _ in range(scaled(100, 15)):
+                load.step(other)
+            load.ask(other, load.vacuum())
+            verify(other, load.model)
+        assert load.counts != before
+        primary = standby
+    record_result("standby_promotion", rounds=rounds, changes=load.counts)
+
+
+def is_synchronous(connection: psycopg.Connection) -> bool:
+    return value(connection, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'") == 1
+
+
+def test_recovery_to_a_point(make_server, seed, scaled):
+    """What is restored from a base backup and archived WAL is what the primary had at that point, whatever came later."""
+    directory = make_server("archive").directory
+    primary = make_server("primary", PRIMARY | replica.make_archive(directory)).init()
+    changes = Changes(Model(), INDEX, seed)
+    with primary.connect() as connection:
+        changes.create(connection)
+        changes.ask(connection, changes.upsert_into(LARGE, 1500))
+        backup = make_server("backup")
+        replica.back_up(primary, backup, "-X", "none")
+        changes.ask(connection, changes.upsert_into(LARGE, 900))
+        changes.ask(connection, changes.vacuum())
+        for _ in range(scaled(200, 12)):
+            changes.step(connection)
+        then = copy.deepcopy(changes.model)
+        points = {
+            "name": value(connection, "SELECT 'then' FROM pg_create_restore_point('then')"),
+            "lsn": value(connection, "SELECT pg_current_wal_insert_lsn()"),
+            "time": value(connection, "SELECT clock_timestamp()::text"),
+        }
+        for _ in range(scaled(100, 12)):
+            changes.step(connection)
+        # With the last change's commit behind the point, whatever it was.
+        changes.ask(connection, changes.upsert_into(LARGE, 100))
+        value(connection, "SELECT pg_switch_wal()")
+        primary.stop()
+    for target in scaled(points, ["time"]):
+        restored = replica.restore(backup, make_server("restored"), directory, **{target: points[target]})
+        changes.model = copy.deepcopy(then)
+        with restored.connect() as connection:
+            verify(connection, changes.model)
+            for _ in range(scaled(50, 5)):
+                changes.step(connection)
+            changes.ask(connection, changes.vacuum())
+            verify(connection, changes.model)
+        restored.kill()
+
+
+def test_base_backup_during_a_split(primary, make_server, scaled, seed):
+    """Taken while VACUUM makes a tree of a flat index and moves its entries: the copy is sound, and the next VACUUM takes away what was left half done."""
+    changes = Changes(Model(), INDEX, seed)
+    with primary.connect() as connection:
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
+        changes.create(connection)
+        for _ in range(scaled(8, 4)):
+            changes.ask(connection, changes.upsert_into(LARGE, 900))
+    for number in range(scaled(6, 1)):
+        vacuum = threading.Thread(target=slow_vacuum, args=[primary])
+        vacuum.start()
+        copy_of_it = make_server(f"copy{number}", PRIMARY)
+        with primary.connect() as connection:
+            running = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE index_vacuum_count > 0 OR phase = 'cleaning up indexes'"
+            replica.wait_until(lambda c=connection: value(c, running) == 1, "VACUUM does not come to the index")
+            replica.back_up(primary, copy_of_it, "-X", "stream")
+            assert value(connection, running) == 1, "VACUUM was over before the backup"
+            connection.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum")
+            vacuum.join()
+            copy_of_it.start()
+            with copy_of_it.connect() as other:
+                verify(other, changes.model)
+                changes.ask(other, changes.vacuum())
+                verify(other, changes.model)
+            copy_of_it.kill()
+            # So that the next VACUUM has work again.
+            changes.ask(connection, changes.upsert_into(LARGE, 900))
+
+
+def slow_vacuum(server):
+    """Sleeps between pages, so that it takes longer than a backup; to be cancelled."""
+    with server.connect() as connection:
+        connection.execute("SET vacuum_cost_delay = '20ms'; SET vacuum_cost_limit = 10; SET vacuum_cost_page_miss = 1")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute(f'VACUUM "{INDEX}"')
