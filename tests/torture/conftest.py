@@ -2,6 +2,7 @@
 
 CONIFER_TEST_BIN is the folder of PostgreSQL's programs with Conifer installed. TORTURE_FULL=1 runs them at full length (`make torture`), otherwise a
 short form of each runs (`make test`). TORTURE_SEED repeats a run; TORTURE_RESULTS is a folder for what a full run measured.
+CONIFER_TEST_BIN_NEWER, if there is one, is the folder of a newer PostgreSQL's programs with Conifer, for pg_upgrade.
 """
 
 from __future__ import annotations
