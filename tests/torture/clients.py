@@ -18,7 +18,7 @@ Step = Callable[[psycopg.Connection, int, random.Random], None]
 STUCK = 60
 
 
-def at_work(server: Server, steps: list[Step], seconds: float, seed: int, settings: dict[str, str] | None = None) -> list[int]:
+def at_work(server: Server, steps: list[Step], seconds: float, seed: int | str, settings: dict[str, str] | None = None) -> list[int]:
     """Has one client for each of `steps` repeat its own; how often each did. The first exception ends all of them and is raised."""
     end = time.monotonic() + seconds
     failed = threading.Event()
