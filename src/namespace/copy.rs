@@ -43,6 +43,7 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     }
     lock_root(from.index)?;
     lock_root(to.index)?;
+    partition::prepare(to.index)?;
     let select = [Privilege::Select];
     let source = reach(from.index, from.namespace, LockMode::AccessShare, &select)?;
     if matches!(source, Reached::Missing) {

@@ -159,6 +159,7 @@ pub fn create_namespace(index: &Index, namespace: &str) -> Result<bool, Error> {
         return Err(denied(index));
     }
     lock_root(index)?;
+    partition::prepare(index)?;
     lock_namespace(index, namespace)?;
     if !is_free(index, namespace)? {
         return Ok(false);

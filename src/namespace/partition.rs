@@ -390,10 +390,23 @@ fn new_name(index: &Index, kind: &str) -> Result<(String, String), Error> {
     }
 }
 
-/// Lets the owner of an index create its leaves: rights on the data schema, granted by the schema's owner.
+/// Prepares for making leaves of an index whose root is locked. Comes before other locks are taken: who is the first to make one for a new owner
+/// keeps the next waiting.
+pub fn prepare(index: &Index) -> Result<(), Error> {
+    grant_data_schema(relation::owner(index.root).ok_or_else(|| gone(index))?)
+}
+
+/// Lets the owner of an index create its leaves: rights on the data schema, granted by the schema's owner. One at a time: two GRANTs at once would change one
+/// row of pg_namespace, which PostgreSQL refuses.
 fn grant_data_schema(owner: Oid) -> Result<(), Error> {
     if access::may_create_in(DATA_SCHEMA, owner) {
         return Ok(());
+    }
+    let class = relation::lookup(extension::CATALOG_SCHEMA, catalog::INDEXES)?;
+    transaction::lock_name(class, transaction::name_hash(&[DATA_SCHEMA.to_bytes()]));
+    transaction::accept_invalidations();
+    if access::may_create_in(DATA_SCHEMA, owner) {
+        return Ok(()); // granted while we waited
     }
     let role = access::role_name(owner);
     access::as_role(data_schema_owner(owner), || {

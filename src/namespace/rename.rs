@@ -20,6 +20,7 @@ pub fn rename_namespace(index: &Index, from: &str, to: &str) -> Result<(), Error
         return Err(denied(index));
     }
     lock_root(index)?;
+    partition::prepare(index)?;
     lock_moving(index)?;
     lock_namespaces(index, [from, to])?;
     let row = check_may_drop(index, catalog::find_namespace(index.root, from)?)?;
