@@ -75,6 +75,25 @@ regress() {
   }
 }
 
+isolation_tester() {
+  echo "$("$server_config" --pkglibdir)/pgxs/src/test/isolation/pg_isolation_regress"
+}
+
+# Sessions whose steps are interleaved as tests/isolation/specs says, on a server of their own.
+isolation() {
+  local dir=$repo/tests/isolation name names=()
+  for name in "$dir"/specs/*.spec; do names+=("$(basename "$name" .spec)"); done
+  start_server "-c max_prepared_transactions=4"
+  "$server_bin/createdb" conifer_isolation
+  "$server_bin/psql" -qd conifer_isolation -c "CREATE EXTENSION conifer"
+  cd "$dir"
+  "$(isolation_tester)" --host "$PGHOST" --user postgres --bindir "$server_bin" --use-existing --dbname conifer_isolation \
+    --inputdir "$dir" --outputdir "$dir" "${names[@]}" || {
+    cat "$dir/regression.diffs"
+    return 1
+  }
+}
+
 # The Python tests of one folder, on a server of their own.
 pytests() {
   local folder=$1 python
@@ -103,6 +122,11 @@ test_version() {
   # the suites below use what a user would install, without the tests' own functions
   step "install Conifer ($pg)" cargo pgrx install --pg-config "$server_config"
   suite "SQL regression $pg" regress
+  if [ -x "$(isolation_tester)" ]; then
+    suite "isolation $pg" isolation
+  else
+    printf '   not run: this PostgreSQL %s has no isolation tester\n' "$major" >>"$summary"
+  fi
   suite "client tests $pg" pytests tests/client
   suite "bench tests $pg" pytests tests/bench
   suite "torture tests $pg" pytests tests/torture
