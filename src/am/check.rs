@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::index::check::{self, Census, Violation};
 use crate::index::pages::ReadPages;
 use crate::index::search::Effort;
-use crate::index::state::IndexState;
 use crate::layout::entry::EntryTid;
 use crate::layout::meta::{GOALS, NEIGHBOURS};
 use crate::layout::page::Kind;
@@ -95,7 +94,7 @@ fn look_over(Opened { heap, index }: &Opened) -> Result<Vec<Violation>, Error> {
         let found = std::cell::RefCell::new(&mut entries);
         build.scan_after(
             &mut || {
-                let mut state = IndexState::read(&pages)?;
+                let mut state = super::read_state(&pages)?;
                 let mut found = found.borrow_mut();
                 check::check(&pages, &mut state, &mut violations, &mut |tid| {
                     found.insert(tid);
@@ -173,7 +172,7 @@ pub struct Inspection {
 pub fn inspect(oid: Oid) -> Result<Inspection, Error> {
     let Opened { index, .. } = open(oid, LockMode::AccessShare)?;
     let pages = PgPages::new(&index);
-    let mut state = IndexState::read(&pages)?;
+    let mut state = super::read_state(&pages)?;
     let census = check::check(&pages, &mut state, &mut Vec::new(), &mut |_| {})?;
     let per_page = state.geometry.capacity(Kind::List).entries();
     Ok(Inspection {

@@ -19,6 +19,7 @@ use crate::filter::signature;
 use crate::guc;
 use crate::index::insert::{self, Encoder};
 use crate::index::plan::Limits;
+use crate::index::state::IndexState;
 use crate::layout::entry::EntryTid;
 use crate::layout::meta::Meta;
 use crate::metric::Metric;
@@ -69,7 +70,7 @@ impl IndexAm for Conifer {
             return Ok(()); // nothing is near to NULL
         };
         let pages = PgPages::new(index);
-        let mut state = storage::state(&pages)?;
+        let mut state = state(&pages)?;
         let signature = signature_of(row)?;
         ENCODER.with_borrow_mut(|encoder| {
             key.with_elements(&mut Vec::new(), |vector| {
@@ -104,6 +105,18 @@ fn limits() -> Limits {
         tree_rows: guc::tree_rows(),
         memory: maintenance_work_mem(),
     }
+}
+
+/// What is known of an index as of now.
+pub(super) fn state(pages: &PgPages<'_>) -> Result<IndexState, Error> {
+    storage::state(pages, || new_meta(pages.index()))
+}
+
+/// The same, read whatever is known of it.
+pub(super) fn read_state(pages: &PgPages<'_>) -> Result<IndexState, Error> {
+    let state = IndexState::read(pages)?;
+    state.meta.check_like(&new_meta(pages.index())?)?;
+    Ok(state)
 }
 
 /// The metric of an index, by its operator class.

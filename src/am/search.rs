@@ -9,7 +9,7 @@ use crate::filter::{Filter, Needed};
 use crate::index::search::{Search, SearchStats};
 use crate::metric::Metric;
 use crate::pg::heap::Tid;
-use crate::storage::{self, PgPages};
+use crate::storage::PgPages;
 
 /// Up to so many pages a table is scanned whole: its rows are all read sooner than codes are looked at first.
 const FEW_PAGES: u32 = 32;
@@ -63,7 +63,7 @@ impl<'p, 'r> IndexSearch<'p, 'r> {
         k: usize,
         recall: f64,
     ) -> Result<Self, Error> {
-        let state = storage::state(pages)?;
+        let state = super::state(pages)?;
         let (metric, effort) = (state.metric, state.effort(k, recall as f32));
         Ok(Self {
             search: Search::new(pages, state, query, k, effort)?,

@@ -12,7 +12,7 @@ use crate::index::vacuum::{self, maintain, some_rows};
 use crate::layout::entry::EntryTid;
 use crate::pg::heap::Tid;
 use crate::pg::index_vacuum::IndexVacuum;
-use crate::storage::{self, PgPages};
+use crate::storage::PgPages;
 
 /// What recall takes is learned anew when the index has grown or shrunk by one in so many of the rows that it was learned at. Under autovacuum alone
 /// a goal of 0.95 was met with 0.935 after 90 % were deleted where only half or twice as many rows made it learn, with 0.957 where a quarter does.
@@ -22,7 +22,7 @@ const LEARN_AGAIN: u64 = 4;
 pub fn remove(vacuum: &mut IndexVacuum, is_dead: &mut dyn FnMut(Tid) -> bool) -> Result<(), Error> {
     let removal = {
         let pages = PgPages::in_vacuum(&vacuum.index);
-        let mut state = storage::state(&pages)?;
+        let mut state = super::state(&pages)?;
         vacuum::remove_dead(&pages, &mut state, &mut |tid| is_dead(heap_tid(tid)))?
     };
     vacuum.note_removal(removal.removed, removal.live);
@@ -36,7 +36,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
     };
     let done = {
         let pages = PgPages::in_vacuum(&vacuum.index);
-        let mut state = storage::state(&pages)?;
+        let mut state = super::state(&pages)?;
         let mut source = Source::new(&heap, &vacuum.index);
         let vector = &mut |tid| source.vector(tid);
         let done = maintain(&pages, &mut state, super::limits(), vector)?;

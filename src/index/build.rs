@@ -63,7 +63,7 @@ impl NewTree {
         meta.directory = self.directory;
         meta.centroids = self.centroids;
         meta.tree_generation = self.generation;
-        meta.version += 1;
+        meta.version = meta.version.wrapping_add(1);
         meta.copies = self.copies;
         meta.chosen = self.rows;
         // Taken before where others might take numbers meanwhile.

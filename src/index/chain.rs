@@ -1,7 +1,7 @@
 //! Chains of pages: a list or a centre written page by page, aside from what is in use, and pages given back.
 #![forbid(unsafe_code)]
 
-use super::pages::{Edit, Pages};
+use super::pages::{Edit, Pages, Walk};
 use crate::error::Error;
 use crate::layout::entry::Geometry;
 use crate::layout::meta::ListHead;
@@ -152,12 +152,16 @@ pub fn free_chain(
 ) -> Result<u64, Error> {
     let mut next = first;
     let mut freed = 0;
+    let mut walk = Walk::new(list, generation);
     while next != NO_BLOCK {
         pages.pause();
-        let head = special(&pages.read(next)?)?;
-        if !head.is_of(list, generation) {
-            break;
-        }
+        let head = {
+            let page = pages.read(next)?;
+            if walk.step(pages, &page)?.is_none() {
+                break;
+            }
+            special(&page)?
+        };
         if next != 0 {
             free_page(pages, next)?;
             freed += 1;

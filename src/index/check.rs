@@ -4,10 +4,10 @@
 use super::pages::ReadPages;
 use super::state::{IndexState, read_meta};
 use crate::error::Error;
-use crate::layout::NO_BLOCK;
 use crate::layout::entry::{Entries, EntryTid};
 use crate::layout::meta::ListHead;
 use crate::layout::page::{Kind, is_new, special};
+use crate::layout::{META_BLOCK, NO_BLOCK};
 use std::collections::BTreeSet;
 
 /// Something that is not as it should be.
@@ -109,11 +109,15 @@ impl<P: ReadPages> Look<'_, P> {
         self.census.lists += 1;
         let mut last = head.first;
         let mut next = Some(head.first);
+        let mut passed = 0_u32;
         while let Some(block) = next.take() {
             self.pages.pause();
             let page = self.pages.read(block)?;
             last = block;
-            if !self.reached.insert(block) && block != 0 {
+            // Block 0 is reached by itself, and holds the first entries of the first list if any.
+            let begins = block == META_BLOCK && list == 0 && passed == 0;
+            passed += 1;
+            if !self.reached.insert(block) && !begins {
                 drop(page);
                 self.say(
                     block,
@@ -202,21 +206,6 @@ fn list_page<'a>(
         return Err(crate::layout::corrupted(format!(
             "page of list {}, generation {} in list {list}, generation {generation}",
             entries.special.list, entries.special.generation
-        )));
-    }
-    let capacity = state.geometry.capacity(entries.special.kind()?);
-    let (blocks, rows) = (
-        usize::from(entries.special.blocks),
-        usize::from(entries.special.rows),
-    );
-    let room = if blocks == capacity.blocks {
-        capacity.rows
-    } else {
-        crate::kernel::BLOCK_ENTRIES - 1
-    };
-    if blocks > capacity.blocks || rows > room {
-        return Err(crate::layout::corrupted(format!(
-            "page with {blocks} blocks and {rows} rows"
         )));
     }
     Ok(entries)

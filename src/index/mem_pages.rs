@@ -3,6 +3,7 @@
 
 use super::pages::{Edit, Pages, ReadPages};
 use crate::error::Error;
+use crate::layout::page::is_free;
 use crate::layout::{PAGE, corrupted};
 use crate::stop_point::StopPoint;
 use std::cell::{Cell, RefCell};
@@ -18,6 +19,10 @@ pub struct MemPages {
     pub commits: Cell<u64>,
     /// After so many commits every further one fails, as a crash would have it.
     pub commits_left: Cell<u64>,
+    /// So many more pages may be read: who needs more does not come to an end.
+    pub reads_left: Cell<u64>,
+    /// The pages may contradict each other.
+    pub damaged: Cell<bool>,
 }
 
 impl MemPages {
@@ -26,7 +31,32 @@ impl MemPages {
         let pages = Self::default();
         pages.pages.borrow_mut().push(first);
         pages.commits_left.set(u64::MAX);
+        pages.reads_left.set(u64::MAX);
         pages
+    }
+
+    /// A file of these pages, of which none is known to be free.
+    pub fn of(pages: Vec<Vec<u8>>) -> Self {
+        let file = Self::new(Vec::new());
+        file.set_contents(&pages);
+        file
+    }
+
+    /// Whether a change has a page locked.
+    pub fn is_locked(&self) -> bool {
+        !self.locked.borrow().is_empty()
+    }
+
+    /// All pages as they are.
+    pub fn contents(&self) -> Vec<Vec<u8>> {
+        self.pages.borrow().clone()
+    }
+
+    /// The file has these pages, of which none is known to be free.
+    pub fn set_contents(&self, pages: &[Vec<u8>]) {
+        self.pages.replace(pages.to_vec());
+        self.damaged.set(true);
+        self.crash();
     }
 
     /// Forgets the free list, as a crash does.
@@ -34,6 +64,16 @@ impl MemPages {
         self.free.borrow_mut().clear();
         self.commits_left.set(u64::MAX);
         assert!(self.locked.borrow().is_empty());
+    }
+
+    /// A free page; one that is noted and is not free is passed over, as PostgreSQL's side does.
+    fn take_free(&self) -> Option<u32> {
+        loop {
+            let block = self.free.borrow_mut().pop_first()?;
+            if is_free(&self.pages.borrow()[block as usize]) {
+                return Some(block);
+            }
+        }
     }
 
     /// Damages or mends a page behind the algorithm's back.
@@ -54,6 +94,9 @@ impl ReadPages for MemPages {
             !self.locked.borrow().contains(&block),
             "block {block} is read under its own exclusive lock"
         );
+        let left = self.reads_left.get().checked_sub(1);
+        self.reads_left
+            .set(left.expect("a walk that does not come to an end"));
         self.pages
             .borrow()
             .get(block as usize)
@@ -77,7 +120,8 @@ impl Pages for MemPages {
     }
 
     fn recycle(&self, block: u32) {
-        assert!(self.free.borrow_mut().insert(block), "{block} freed twice");
+        let new = self.free.borrow_mut().insert(block);
+        assert!(new || self.damaged.get(), "{block} freed twice");
     }
 }
 
@@ -112,8 +156,7 @@ impl Edit for MemEdit<'_> {
     }
 
     fn create(&mut self) -> Result<(usize, u32), Error> {
-        let free = self.pages.free.borrow_mut().pop_first();
-        let block = free.unwrap_or_else(|| {
+        let block = self.pages.take_free().unwrap_or_else(|| {
             self.pages.pages.borrow_mut().push(vec![0; PAGE]);
             self.pages.blocks() - 1
         });

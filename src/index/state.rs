@@ -60,7 +60,9 @@ impl IndexState {
     /// The meta page again, and with it the centre its list has now: never one without the other.
     fn read_meta(&mut self, pages: &impl ReadPages) -> Result<(), Error> {
         let generation = self.meta.list.generation;
-        self.meta = read_meta(pages)?;
+        let meta = read_meta(pages)?;
+        meta.check_like(&self.meta)?;
+        self.meta = meta;
         if self.meta.list.generation != generation {
             self.read_centre(pages)?;
         }
@@ -142,7 +144,9 @@ impl IndexState {
                 self.centre = Arc::new(self.centre_of(list.centre, elements)?);
                 return Ok(());
             }
-            self.meta = again(pages, list.generation, "centre")?;
+            let meta = again(pages, list.generation, "centre")?;
+            meta.check_like(&self.meta)?;
+            self.meta = meta;
         }
     }
 

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::corrupted;
-use super::page::{Kind, area, set_special, set_used, special};
+use super::page::{Kind, area, check_used, set_special, set_used, special};
 use crate::error::Error;
 
 /// Bytes a page takes.
@@ -36,7 +36,9 @@ pub fn read(page: &[u8]) -> Result<&[u8], Error> {
             "page of kind {kind:?} with {count} bytes in a centre"
         )));
     }
-    Ok(&page[area(Kind::Centre).start..][..count])
+    let start = area(Kind::Centre).start;
+    check_used(page, start + count)?;
+    Ok(&page[start..start + count])
 }
 
 /// Elements as the bytes they are kept as.

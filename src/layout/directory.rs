@@ -5,7 +5,7 @@
 
 use super::corrupted;
 use super::meta::ListHead;
-use super::page::{Kind, area, set_special, set_used, special};
+use super::page::{Kind, area, check_used, set_special, set_used, special};
 use crate::error::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -47,6 +47,7 @@ pub fn read(page: &[u8], slots: &mut Vec<Slot>) -> Result<(), Error> {
         )));
     }
     let start = area(Kind::Directory).start;
+    check_used(page, start + count * size_of::<Slot>())?;
     let bytes = &page[start..start + count * size_of::<Slot>()];
     let read = |bytes| Slot::read_from_bytes(bytes).ok();
     for slot in bytes.chunks_exact(size_of::<Slot>()).filter_map(read) {

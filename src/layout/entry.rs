@@ -4,7 +4,7 @@
 //! block takes the bytes of its 32 rows. Where no block fits a page (beyond 1,792 dimensions) all entries stay rows.
 #![forbid(unsafe_code)]
 
-use super::page::{Kind, SPECIAL, Special, area, set_special, set_used, special};
+use super::page::{Kind, Special, area, check_used, set_special, set_used, special};
 use super::{NO_BLOCK, corrupted};
 use crate::error::Error;
 use crate::kernel::BLOCK_ENTRIES;
@@ -225,14 +225,22 @@ impl<'a> Entries<'a> {
             start: area(kind).start,
             special,
         };
-        let bytes = usize::from(special.blocks) * geometry.block_bytes()
-            + usize::from(special.rows) * geometry.row_bytes();
-        if entries.start + bytes > SPECIAL || usize::from(special.dead) > entries.len() {
+        let capacity = geometry.capacity(kind);
+        let (blocks, rows) = (usize::from(special.blocks), usize::from(special.rows));
+        let room = if blocks == capacity.blocks {
+            capacity.rows
+        } else {
+            BLOCK_ENTRIES - 1
+        };
+        let dead = usize::from(special.dead);
+        if blocks > capacity.blocks || rows > room || dead > entries.len() {
             return Err(corrupted(format!(
                 "page with {} blocks, {} rows, {} of them removed",
                 special.blocks, special.rows, special.dead
             )));
         }
+        let bytes = blocks * geometry.block_bytes() + rows * geometry.row_bytes();
+        check_used(page, entries.start + bytes)?;
         Ok(entries)
     }
 

@@ -19,6 +19,9 @@ pub const NEIGHBOURS: [usize; 2] = [10, 100];
 /// No index has so many entries: its file has at most 2³² pages of less than 2⁸ entries.
 const MOST_ENTRIES: u64 = 1 << 40;
 
+/// No index has given out as many numbers of generations or lists: each takes a page to be written at least.
+const MOST_NUMBERS: u32 = 1 << 31;
+
 /// Where a list is and what it is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -147,6 +150,22 @@ impl Meta {
         }
         meta.metric()?;
         meta.list.check()?;
+        let numbers = [meta.generations, meta.lists];
+        let generations = [meta.list.generation, meta.tree_generation];
+        if numbers.iter().any(|number| *number > MOST_NUMBERS)
+            || generations.iter().any(|of| *of > meta.generations)
+        {
+            return Err(corrupted(format!(
+                "generations {generations:?} of {}, {} lists",
+                meta.generations, meta.lists
+            )));
+        }
+        if meta.learned.max(meta.chosen) > MOST_ENTRIES {
+            return Err(corrupted(format!(
+                "index of {} rows when it learned, {} when its lists were chosen",
+                meta.learned, meta.chosen
+            )));
+        }
         let in_tree = meta.directory != NO_BLOCK;
         if meta.copies > 2 || in_tree != (meta.copies > 0) {
             return Err(corrupted(format!(
@@ -169,6 +188,17 @@ impl Meta {
         init(&mut page, Kind::Meta, 0, self.list.generation);
         self.write(&mut page);
         page
+    }
+
+    /// Finds it to say of the index's vectors what another does, as it always has to.
+    pub fn check_like(&self, other: &Self) -> Result<(), Error> {
+        let [one, another] = [self, other].map(|meta| (meta.dimension, meta.metric, meta.seed));
+        if one != another {
+            return Err(corrupted(format!(
+                "index of dimension, metric and seed {one:?}, not {another:?}"
+            )));
+        }
+        Ok(())
     }
 
     /// The index's metric.

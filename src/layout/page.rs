@@ -124,6 +124,16 @@ pub fn is_new(page: &[u8]) -> bool {
     read_u16(page, PD_UPPER) == 0 // PageIsNew
 }
 
+/// Whether nobody uses the page: it was made a free one, or was never written.
+#[must_use]
+pub fn is_free(page: &[u8]) -> bool {
+    let kind = |head: Special| head.kind();
+    is_new(page)
+        || special(page)
+            .and_then(kind)
+            .is_ok_and(|kind| kind == Kind::Free)
+}
+
 /// Makes a page an empty one of that kind, as PageInit lays it out.
 pub fn init(page: &mut [u8], kind: Kind, list: u32, generation: u32) {
     page.fill(0);
@@ -153,6 +163,18 @@ pub fn area(kind: Kind) -> Range<usize> {
         Kind::List | Kind::Centre | Kind::Free | Kind::Directory => HEADER,
     };
     start..SPECIAL
+}
+
+/// Finds the header to say that the page's used bytes end there, and the special area to be where it is. Whatever of a page PostgreSQL takes
+/// for its hole it does not log, and writes zeros to when the page is changed.
+pub fn check_used(page: &[u8], end: usize) -> Result<(), Error> {
+    let header = [PD_LOWER, PD_UPPER, PD_SPECIAL].map(|at| usize::from(read_u16(page, at)));
+    if header != [end, SPECIAL, SPECIAL] {
+        return Err(corrupted(format!(
+            "page with its end, and its special area, at {header:?}, not {end} and {SPECIAL}"
+        )));
+    }
+    Ok(())
 }
 
 /// Tells PostgreSQL where the page's used bytes end: what lies between there and the special area is a hole, which its

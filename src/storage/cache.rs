@@ -4,6 +4,7 @@
 use super::PgPages;
 use crate::error::Error;
 use crate::index::state::IndexState;
+use crate::layout::meta::Meta;
 use crate::pg::index_relation::FileId;
 use crate::pg::relation::Oid;
 use crate::quantizer::Quantizer;
@@ -26,8 +27,11 @@ thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
-/// An index's state as of now.
-pub fn state(pages: &PgPages<'_>) -> Result<IndexState, Error> {
+/// An index's state as of now; what its first page says of its vectors must be what `expected` does.
+pub fn state(
+    pages: &PgPages<'_>,
+    expected: impl Fn() -> Result<Meta, Error>,
+) -> Result<IndexState, Error> {
     let (oid, file) = (pages.relation().oid(), pages.relation().file_id());
     let known = CACHE.with_borrow_mut(|cache| match cache.states.remove(&oid) {
         Some((known, state)) if known == file => Some(state),
@@ -38,7 +42,11 @@ pub fn state(pages: &PgPages<'_>) -> Result<IndexState, Error> {
             state.refresh(pages)?;
             state
         }
-        None => read(pages)?,
+        None => {
+            let state = read(pages)?;
+            state.meta.check_like(&expected()?)?;
+            state
+        }
     };
     // Not the state that was there: an error in between leaves nothing behind.
     CACHE.with_borrow_mut(|cache| {

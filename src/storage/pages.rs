@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::index::pages::{Edit, Pages, ReadPages, Visit, Walk};
-use crate::layout::page::{Kind, is_new, special};
+use crate::layout::page::is_free;
 use crate::layout::{self, PAGE};
 use crate::pg::index_pages::{
     self, PageEdit, PageReader, SharedPage, check_for_interrupts, is_interrupt_pending,
@@ -26,6 +26,8 @@ pub struct PgPages<'r> {
     /// What the last walk read with, between walks without a page: making one asks the kernel for the file's length, and a search
     /// of a tree walks a hundred lists.
     reader: RefCell<Option<PageReader<'r>>>,
+    /// The pages there are for sure.
+    known: Cell<u32>,
 }
 
 impl<'r> PgPages<'r> {
@@ -41,6 +43,7 @@ impl<'r> PgPages<'r> {
             in_vacuum: false,
             edits: Cell::new(0),
             reader: RefCell::new(None),
+            known: Cell::new(0),
         }
     }
 
@@ -60,6 +63,17 @@ impl<'r> PgPages<'r> {
     /// The index.
     pub fn relation(&self) -> &'r Relation {
         self.index
+    }
+
+    /// A block that the file has: what a damaged page names may be anything, and PostgreSQL takes one of the numbers as the wish for a new page.
+    fn check(&self, block: u32) -> Result<(), Error> {
+        if block >= self.known.get() {
+            self.known.set(self.blocks()); // it may have grown
+            if block >= self.known.get() {
+                return Err(layout::corrupted(format!("block {block} is past the end")));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the first page of a new index.
@@ -85,6 +99,7 @@ impl ReadPages for PgPages<'_> {
     }
 
     fn read(&self, block: u32) -> Result<SharedPage, Error> {
+        self.check(block)?;
         Ok(SharedPage::read(self.index, block))
     }
 
@@ -104,6 +119,7 @@ impl ReadPages for PgPages<'_> {
                 reader.let_go();
                 self.pause();
             }
+            self.check(block)?;
             reader.turn_to(block);
             let page = reader.page();
             match walk.step(self, page)? {
@@ -147,10 +163,10 @@ impl Pages for PgPages<'_> {
         Self: 'a;
 
     fn edit(&self) -> PgEdit<'_> {
-        self.edits.set(self.edits.get() + 1);
         PgEdit {
             edit: PageEdit::new(self.index),
-            edits: &self.edits,
+            pages: self,
+            _under_way: UnderWay::new(&self.edits),
         }
     }
 
@@ -162,11 +178,29 @@ impl Pages for PgPages<'_> {
 /// A change of several pages, one generic WAL record.
 pub struct PgEdit<'a> {
     edit: PageEdit<'a>,
-    edits: &'a Cell<u32>,
+    pages: &'a PgPages<'a>,
+    _under_way: UnderWay<'a>,
+}
+
+/// Counts a change as long as it is there, be it made or given up.
+struct UnderWay<'a>(&'a Cell<u32>);
+
+impl<'a> UnderWay<'a> {
+    fn new(edits: &'a Cell<u32>) -> Self {
+        edits.set(edits.get() + 1);
+        Self(edits)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Edit for PgEdit<'_> {
     fn open(&mut self, block: u32) -> Result<usize, Error> {
+        self.pages.check(block)?;
         Ok(self.edit.open(block))
     }
 
@@ -183,18 +217,9 @@ impl Edit for PgEdit<'_> {
     }
 
     fn commit(self, change: StopPoint) -> Result<(), Error> {
-        let PgEdit { edit, edits } = self;
         stop_point::before(change);
-        edit.commit();
-        edits.set(edits.get() - 1);
+        self.edit.commit();
         stop_point::after(change);
         Ok(())
     }
-}
-
-fn is_free(page: &[u8]) -> bool {
-    is_new(page)
-        || special(page)
-            .and_then(|head| head.kind())
-            .is_ok_and(|kind| kind == Kind::Free)
 }

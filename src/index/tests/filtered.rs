@@ -79,7 +79,7 @@ fn only_rows_whose_signatures_hold_what_is_needed() {
 
 impl Model {
     /// Of so many rows, as a tree or flat.
-    fn in_form(tree: bool, dimension: usize, metric: Metric, rows: usize) -> Self {
+    pub(super) fn in_form(tree: bool, dimension: usize, metric: Metric, rows: usize) -> Self {
         let mut model = Self::new(dimension, metric);
         if tree {
             model.build_tree(rows);

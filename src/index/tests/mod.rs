@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod damage;
+mod damaged_pages;
 mod filtered;
 mod learned;
 mod lists;

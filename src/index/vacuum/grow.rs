@@ -50,7 +50,7 @@ pub fn grow_tree(
         meta.centroids = centroids;
         meta.tree_generation = generation;
         meta.lists = first_list + count;
-        meta.version += 1;
+        meta.version = meta.version.wrapping_add(1);
         meta.rewriting = 0;
         meta.learned = 0;
         meta.copies = copies;

@@ -70,7 +70,7 @@ pub fn swing(pages: &impl Pages, tree: &Tree, slots: &[(usize, Slot)]) -> Result
     let meta = edit.open(META_BLOCK)?;
     let page = edit.bytes_mut(meta)?;
     let mut body = Meta::read(page)?;
-    body.version += 1;
+    body.version = body.version.wrapping_add(1);
     body.write(page);
     edit.commit(StopPoint::SwingLists)
 }

@@ -55,6 +55,9 @@ pub fn rewrite(
         pages.pause();
         if next != NO_BLOCK {
             passed.push(block);
+            if passed.len() > pages.blocks() as usize {
+                return Err(corrupted("chain of pages without an end"));
+            }
             (block, done, tries) = (next, 0, 0);
             continue;
         }
