@@ -244,7 +244,7 @@ impl Kmeans<'_> {
 
     /// The means of the points assigned to each of so many centroids.
     fn means(
-        &self,
+        &mut self,
         points: &Points,
         wanted: usize,
         nearest: &[u32],
@@ -254,7 +254,11 @@ impl Kmeans<'_> {
         let mut sums = vec![0.0f64; wanted * dimension];
         let mut counts = vec![0usize; wanted];
         let mut point = Vec::with_capacity(dimension);
+        let step = (STEP / dimension.max(1)).max(1);
         for (number, &nearest) in nearest.iter().enumerate() {
+            if number % step == 0 {
+                (self.pause)();
+            }
             points.read(number, &mut point);
             counts[nearest as usize] += 1;
             let sums = &mut sums[nearest as usize * dimension..][..dimension];

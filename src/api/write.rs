@@ -152,7 +152,7 @@ fn pc_upsert_arrays(
             same_length("metadata", metadata.len(), ids.len())?;
         }
         let mut records = Vec::with_capacity(ids.len());
-        for (i, id) in ids.iter().enumerate() {
+        for (i, id) in interruptible(ids.iter().enumerate()) {
             let record = || -> Result<_, Error> {
                 Ok(NewRecord {
                     id: required(id, "id")?,

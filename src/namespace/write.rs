@@ -71,9 +71,22 @@ fn upsert_directly(
 /// In the order of ids: two batches that share ids then lock them in one order and do not deadlock.
 fn last_of_each_id(mut records: Vec<NewRecord<'_>>) -> Vec<NewRecord<'_>> {
     records.reverse(); // the sort is stable and dedup keeps the first
-    records.sort_by_key(|record| record.id);
+    sort_by_id(&mut records, |record| record.id);
     records.dedup_by_key(|record| record.id);
     records
+}
+
+/// A stable sort that can be interrupted: a batch may have millions.
+fn sort_by_id<T>(items: &mut [T], id: impl for<'t> Fn(&'t T) -> &'t str) {
+    const BETWEEN_LOOKS: u32 = 8192;
+    let mut compared = 0u32;
+    items.sort_by(|a, b| {
+        compared = compared.wrapping_add(1);
+        if compared.is_multiple_of(BETWEEN_LOOKS) {
+            pgrx::check_for_interrupts!();
+        }
+        id(a).cmp(id(b))
+    });
 }
 
 /// Replaces the vector and changes the metadata of a record. Answers 1, or 0 if there is no such record.
@@ -161,7 +174,7 @@ impl Buffers {
 
 /// Deletes the records of these ids. Answers how many there were.
 pub fn delete(index: &Index, namespace: &str, mut ids: Vec<&str>) -> Result<u64, Error> {
-    ids.sort_unstable();
+    sort_by_id(&mut ids, |id| *id);
     ids.dedup();
     let leaf = match reach(index, namespace, LockMode::RowExclusive, &DELETE)? {
         Reached::Missing => return Ok(0),

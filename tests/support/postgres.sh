@@ -176,7 +176,7 @@ server_stamp() {
 }
 
 # Starts a throw-away server on a socket of its own, with these settings (`-c name=value`, or nothing), and points psql
-# and drivers at it; the shell's exit stops it.
+# and drivers at it; the shell's exit stops it. `server_program` may name a program to be run in the place of postgres.
 start_server() {
   local settings=$1
   server_dir=$(mktemp -d /tmp/conifer.XXXXXX)
@@ -186,7 +186,7 @@ start_server() {
   if is_root; then chown "$(server_user)" "$server_dir"; fi
   as_server "$server_bin/initdb" -D "$server_dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
     >"$target/initdb.log" 2>&1 || die "initdb failed (see $target/initdb.log)"
-  as_server "$server_bin/pg_ctl" start -w -s -D "$server_dir/data" -l "$server_dir/log" \
+  as_server "$server_bin/pg_ctl" start -w -t 300 -s -D "$server_dir/data" -l "$server_dir/log" ${server_program:+-p "$server_program"} \
     -o "-c listen_addresses='' -c unix_socket_directories=$server_dir -c fsync=off $settings" ||
     die "the server did not start: $(tail -n 3 "$server_dir/log")"
   export PGHOST=$server_dir PGUSER=postgres PGDATABASE=postgres
