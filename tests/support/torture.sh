@@ -15,6 +15,12 @@ part() {
   [ "$status" = 0 ] || failed+=("$1")
 }
 
+logged() {
+  local log=$1
+  shift
+  "$@" 2>&1 | tee "$log"
+}
+
 # Torture tests on what is installed: pytest's arguments.
 torture_tests() {
   local python
@@ -44,7 +50,7 @@ for version in ${VERSIONS:-18 15}; do
   torture_version "$version"
 done
 for script in fuzz miri valgrind deny; do
-  part "$script" "$repo/tests/support/$script.sh" "$results"
+  part "$script" logged "$results/$script.log" "$repo/tests/support/$script.sh"
 done
 "$(venv)/bin/python" "$repo/tests/torture/report.py" "$results" "${failed[@]}" | tee "$results/report.md"
 [ ${#failed[@]} = 0 ]
