@@ -156,13 +156,13 @@ impl ReadPages for PgPages<'_> {
     }
 }
 
-impl Pages for PgPages<'_> {
+impl<'r> Pages for PgPages<'r> {
     type Edit<'a>
-        = PgEdit<'a>
+        = PgEdit<'a, 'r>
     where
         Self: 'a;
 
-    fn edit(&self) -> PgEdit<'_> {
+    fn edit(&self) -> PgEdit<'_, 'r> {
         PgEdit {
             edit: PageEdit::new(self.index),
             pages: self,
@@ -176,9 +176,9 @@ impl Pages for PgPages<'_> {
 }
 
 /// A change of several pages, one generic WAL record.
-pub struct PgEdit<'a> {
+pub struct PgEdit<'a, 'r> {
     edit: PageEdit<'a>,
-    pages: &'a PgPages<'a>,
+    pages: &'a PgPages<'r>,
     _under_way: UnderWay<'a>,
 }
 
@@ -198,7 +198,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-impl Edit for PgEdit<'_> {
+impl Edit for PgEdit<'_, '_> {
     fn open(&mut self, block: u32) -> Result<usize, Error> {
         self.pages.check(block)?;
         Ok(self.edit.open(block))
