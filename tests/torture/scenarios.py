@@ -29,7 +29,7 @@ SPACE = "tenant"
 class Stage:
     """An index of one scene, and what is in it."""
 
-    def __init__(self, connection: psycopg.Connection, model: Model, index: str, seed: int):
+    def __init__(self, connection: psycopg.Connection, model: Model, index: str, seed: str):
         self.connection, self.model, self.index = connection, model, index
         self.numbers = Numbers(seed, DIMENSION)
 

@@ -4,13 +4,11 @@ import time
 
 import psycopg
 import pytest
-from load import SETTINGS, Load
+from load import DISK_FULL, SETTINGS, Load
 from model import verify
 from server import Server
 from volume import CannotMount, Volume, volume
 from watch import check_log
-
-DISK_FULL = "53100"
 
 #: With room for an empty cluster, WAL and some load.
 MEGABYTES = 256

@@ -41,7 +41,7 @@ class Theatre:
     """A server and the indexes of the scenes being played on it."""
 
     def __init__(self, server: Server, seed: int):
-        self.server, self.model, self.random = server, Model(), random.Random(seed)
+        self.server, self.model, self.seed, self.random = server, Model(), seed, random.Random(seed)
         self.made = 0
         with server.connect() as connection:
             connection.execute("SELECT pc_create_index(%s, 2)", [BYSTANDER])
@@ -49,7 +49,8 @@ class Theatre:
 
     def stage(self, connection: psycopg.Connection, scene: Scene) -> Stage:
         self.made += 1
-        return Stage(connection, self.model, f"{scene.name}-{self.made}", self.random.randrange(1 << 30))
+        # The same vectors whenever it is played: it then comes to the same places as often.
+        return Stage(connection, self.model, f"{scene.name}-{self.made}", f"{self.seed}/{scene.name}")
 
     def prepare(self, scenes: list[Scene]) -> tuple[list[Stage], list[str]]:
         """The stages and the statements; of those that go on after a crash, after it."""
@@ -160,19 +161,23 @@ def places(connection: psycopg.Connection) -> dict[str, int]:
 
 
 def chosen(reached: list[dict[str, int]], rng: random.Random, all_of_them: bool) -> list[Stop]:
-    """Each place in a scene that comes to it; or in every such scene, the first time it is there and the last."""
+    """Each place in a scene that comes to it; or in every such scene, the first time it is there and half way through."""
     if all_of_them:
         return [
             Stop(scene, place, time)
             for scene, times in zip(SCENES, reached, strict=True)
             for place in times
-            for time in sorted({1, times[place]})
+            for time in sorted({1, half_way(times[place])})
         ]
     stops = []
     for place in sorted({place for times in reached for place in times}):
         number = rng.choice([number for number, times in enumerate(reached) if place in times])
-        stops.append(Stop(SCENES[number], place, rng.choice((1, reached[number][place]))))
+        stops.append(Stop(SCENES[number], place, rng.choice((1, half_way(reached[number][place])))))
     return stops
+
+
+def half_way(times: int) -> int:
+    return (times + 1) // 2
 
 
 def test_every_place(make_server, seed, full, record_result):

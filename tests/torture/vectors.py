@@ -16,7 +16,7 @@ def as_text(values: tuple[float, ...]) -> str:
 class Numbers:
     """Vectors from a seed."""
 
-    def __init__(self, seed: int, dimension: int):
+    def __init__(self, seed: int | str, dimension: int):
         self.random = random.Random(seed)
         self.dimension = dimension
 
