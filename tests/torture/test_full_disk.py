@@ -1,4 +1,4 @@
-"""The disk becomes full under load: statements fail with 53100, or the server ends if its WAL has no room; when there is room again all is there."""
+"""The disk becomes full under load: statements fail with 53100, or the server ends where PostgreSQL cannot go on; when there is room again all is there."""
 
 import time
 
@@ -58,8 +58,8 @@ def fill_up(server: Server, disk: Volume, load: Load, failures: int):
 @pytest.mark.parametrize("where", ["WAL elsewhere", "WAL on it"])
 def test_full_disk(disk, seed, scaled, record_result, request, where):
     server, volume = disk
-    elsewhere = where == "WAL elsewhere"
-    server.init("--wal-segsize=1", *(["--waldir", str(server.directory / "wal")] if elsewhere else []))
+    waldir = ["--waldir", str(server.directory / "wal")] if where == "WAL elsewhere" else []
+    server.init("--wal-segsize=1", *waldir)
     load = Load(server, seed, allowed=frozenset({DISK_FULL}))
     load.prepare()
     rounds = scaled(20, 1)
@@ -79,6 +79,6 @@ def test_full_disk(disk, seed, scaled, record_result, request, where):
     panicked = "PANIC" in server.log()
     failed = load.counts.get(f"failed with {DISK_FULL}", 0)
     assert failed > 0 or panicked
-    assert not (elsewhere and panicked), "the server ended though WAL had room"
-    check_log(server, expected=None if elsewhere else "No space left on device|signal 6:")
+    # Not for WAL alone: a checkpoint, too, ends the server when it finds no room (replorigin_checkpoint.tmp).
+    check_log(server, expected="No space left on device|signal 6:")
     record_result(f"full-disk-{request.node.callspec.id.replace(' ', '-')}", rounds=rounds, panicked=panicked, **load.counts)
