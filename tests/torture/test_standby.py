@@ -79,7 +79,7 @@ def nearest(connection: psycopg.Connection, namespace: str, query: str, recall: 
 
 
 def look(connection: psycopg.Connection, namespace: str, query: str):
-    """Everything that one snapshot tells of a namespace agrees with the rest of it."""
+    """Everything that one snapshot tells of a namespace agrees with the rest of it. Which rows come at a recall below 1 may change meanwhile: with the lists."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         sql = "SELECT id, (values <-> %s::vector)::double precision ^ 2 FROM load WHERE namespace = %s"
@@ -89,7 +89,6 @@ def look(connection: psycopg.Connection, namespace: str, query: str):
         counted = value(connection, "SELECT pc_count(%s, %s)", [INDEX, namespace])
         all_found = nearest(connection, namespace, query, 0.9, 10000)
         assert nearest(connection, namespace, query, 1) == exact
-        assert nearest(connection, namespace, query, 0.9) == near
     assert counted == len(rows)
     assert len(exact) == len(near) == min(20, len(rows))
     assert {id for id, _ in all_found} == set(rows) and len(all_found) == len(rows)
