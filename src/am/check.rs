@@ -43,6 +43,7 @@ fn open(oid: Oid, heap_lock: LockMode) -> Result<Opened, Error> {
     let gone = || not_an_index(oid.to_u32().to_string());
     let heap = Relation::try_open(table, heap_lock).ok_or_else(gone)?;
     let index = Relation::try_open_any(oid, LockMode::AccessShare).ok_or_else(gone)?;
+    heap.check_reach()?;
     if !index.is_conifer_index() || index.table_of_index() != table {
         return Err(gone());
     }

@@ -102,6 +102,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
             }
             continue;
         };
+        relation.check_reach()?;
         // Given up again unless it is the one: who renames it has waited for this lock, or goes on to wait for it.
         let relation = relation.unlock_on_drop(lock);
         // Locking read the pending invalidations: is what we went by still so?

@@ -147,6 +147,7 @@ pub fn usage(index: &Index, row: &NamespaceRow) -> Result<Option<Usage>, Error> 
     let Some(table) = UncachedTable::lock(row.leaf) else {
         return Ok(None);
     };
+    table.check_reach()?;
     let (table_bytes, bytes) = (table.bytes(), table.total_bytes());
     let records = if access::has_row_security(index.root) {
         sql::count(index, &row.name, None)?

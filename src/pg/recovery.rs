@@ -1,5 +1,6 @@
 //! Whether this server replays another's WAL, and how far it is.
 
+use crate::error::Error;
 use pgrx::pg_sys;
 
 /// Not in pgrx's bindings of every version.
@@ -15,6 +16,17 @@ pub fn replayed() -> Option<u64> {
     unsafe {
         pg_sys::RecoveryInProgress().then(|| pg_sys::GetXLogReplayRecPtr(std::ptr::null_mut()))
     }
+}
+
+/// An error if a table's contents are not on this server: those of an unlogged one never come to a standby, where its files are missing or empty.
+pub(super) fn check_reach(is_permanent: bool) -> Result<(), Error> {
+    // SAFETY: reads shared memory.
+    if !is_permanent && unsafe { pg_sys::RecoveryInProgress() } {
+        return Err(Error::Unsupported {
+            what: "unlogged tables on a standby",
+        });
+    }
+    Ok(())
 }
 
 /// Whether no record was replayed since [`replayed`] answered that, nor a part of one.

@@ -1,6 +1,6 @@
 //! Relations opened under a lock, closed on drop. The lock stays until the transaction ends unless asked otherwise.
 
-use super::pg_list;
+use super::{pg_list, recovery};
 use crate::error::Error;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, IntoDatum};
@@ -207,6 +207,13 @@ impl Relation {
         };
         // SAFETY: `raw` is open.
         unsafe { pg_sys::CheckCmdReplicaIdentity(self.raw, command) };
+    }
+
+    /// An error if its contents are not on this server: it is unlogged, and this a standby.
+    pub fn check_reach(&self) -> Result<(), Error> {
+        // SAFETY: `raw` is open.
+        let persistence = unsafe { (*(*self.raw).rd_rel).relpersistence };
+        recovery::check_reach(persistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT)
     }
 
     /// Is it a partition of another table?

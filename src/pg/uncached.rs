@@ -6,7 +6,9 @@
 
 use super::heap::{self, Snapshot};
 use super::index_relation::{FileId, access_method};
+use super::recovery;
 use super::relation::{LockMode, Oid};
+use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -37,6 +39,11 @@ impl UncachedTable {
             unsafe { pg_sys::UnlockRelationOid(oid, lock) };
         }
         class.map(|class| Self { class })
+    }
+
+    /// An error if its contents are not on this server: it is unlogged, and this a standby.
+    pub fn check_reach(&self) -> Result<(), Error> {
+        recovery::check_reach(self.class.is_permanent)
     }
 
     /// Bytes on disk with indexes and TOAST table, as pg_total_relation_size counts them.

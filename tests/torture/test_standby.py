@@ -191,11 +191,51 @@ def test_a_replica_answers_as_its_primary(primary, load, make_server, seed, scal
         assert all(reader.looks for reader in readers), "nothing was looked at"
         assert_only_conflicts(standby.log(), sum(reader.ended for reader in readers))
         verify(connection, load.model)
-    with standby.connect() as other:
-        refuses_writes(other)
-        verify(other, load.model)
+        # Killed in the midst of it, it begins replay anew from some point before.
+        load.step(connection)
+        standby.kill()
+        load.ask(connection, load.vacuum())
+        standby.start()
+        with standby.connect() as other:
+            catch_up(connection, other)
+            refuses_writes(other)
+            verify(other, load.model)
+        tells_of_unlogged(connection, load, standby)
     counts = {"looks": sum(reader.looks for reader in readers), "conflicts": sum(reader.conflicts for reader in readers)}
     record_result("standby_load", rounds=rounds, changes=load.counts, **counts)
+
+
+#: What is read of a namespace.
+READS = [
+    "SELECT pc_count('load', 'large')",
+    "SELECT pc_fetch('load', 'large', '{r1}')",
+    "SELECT pc_list('load', 'large')",
+    "SELECT pc_facets('load', 'large', 'n')",
+    "SELECT pc_fetch_by_metadata('load', 'large', '{}')",
+    "SELECT pc_query('load', 'large', array_fill(1, ARRAY[200])::vector)",
+    "SELECT pc_query_namespaces('load', '{large}', array_fill(1, ARRAY[200])::vector)",
+    "SELECT pc_describe_namespace('load', 'large')",
+    "SELECT pc_list_namespaces('load')",
+    "SELECT pc_describe_index_stats('load')",
+    "SELECT * FROM load WHERE namespace = 'large'",
+]
+
+
+def tells_of_unlogged(connection: psycopg.Connection, load: Changes, standby):
+    """Of a namespace whose table is unlogged a replica has nothing, and says so: neither no rows nor an error of the file system's."""
+    load.ask(connection, load.upsert_into(LARGE, 10))
+    leaf = value(connection, "SELECT leaf::regclass::text FROM conifer.namespaces WHERE namespace = 'large'")
+    connection.execute(f"ALTER TABLE {leaf} SET UNLOGGED")
+    # A restart makes empty files of what was missing.
+    for change in (lambda: None, standby.restart):
+        change()
+        with standby.connect() as other:
+            catch_up(connection, other)
+            assert {statement: refusal(other, statement) for statement in READS} == dict.fromkeys(READS, "0A000")
+    connection.execute(f"ALTER TABLE {leaf} SET LOGGED")
+    with standby.connect() as other:
+        catch_up(connection, other)
+        verify(other, load.model)
 
 
 def refuses_writes(standby: psycopg.Connection):
