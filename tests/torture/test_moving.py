@@ -173,6 +173,13 @@ def has_no_indexes_by_schema_alone(source, folder):
             connection.execute("SELECT pc_upsert('cosine', 'a', 'x', '[1]')")
 
 
+def make_namespaces(connection: psycopg.Connection, other: psycopg.Connection, index: str):
+    """Elsewhere, those that there are here."""
+    names = "SELECT namespace FROM conifer.namespaces WHERE root = %s::regclass"
+    for (name,) in connection.execute(names, [index]).fetchall():
+        other.execute("SELECT pc_create_namespace(%s, %s)", [index, name])
+
+
 def test_one_index_alone(source, filled, folder):
     """Dumped as data through its root, into an index made for it with the same namespaces, beside others."""
     index = "euclidean"
@@ -185,8 +192,7 @@ def test_one_index_alone(source, filled, folder):
         # Others, so that no table here has the name it has there.
         other.execute("SELECT pc_create_index('other', 3), pc_upsert('other', 'a', 'x', '[1,2,3]'::vector)")
         other.execute("SELECT pc_create_index(%s, 200, 'euclidean')", [index])
-        for (name,) in connection.execute("SELECT namespace FROM conifer.namespaces WHERE root = %s::regclass", [index]).fetchall():
-            other.execute("SELECT pc_create_namespace(%s, %s)", [index, name])
+        make_namespaces(connection, other, index)
         before = answers(connection, model)
     psql(source, "one", folder / "one.sql")
     with source.connect("one") as other:
@@ -246,8 +252,10 @@ def test_pg_upgrade_keeps_indexes_valid(make_server, newer_programs, seed, full,
 
 
 def take_off_version_marks(connection: psycopg.Connection):
-    """Some minor releases of 15 put an option `pg_attver` on the columns of every table, Conifer's or not, which older ones of 18 do not know:
-    between two such no database with any table can be upgraded. What is tested here is what is Conifer's."""
+    """Some minor releases of 15 put an option `pg_attver` on the columns of every table, Conifer's or not, which some of 18 do not know.
+
+    Between two such no database with any table can be upgraded. What is tested here is what is Conifer's.
+    """
     connection.execute(
         """UPDATE pg_attribute SET attoptions = (SELECT array_agg(o) FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%')
            WHERE attoptions::text LIKE '%pg_attver=%'"""
@@ -255,7 +263,8 @@ def take_off_version_marks(connection: psycopg.Connection):
 
 
 def index_files(connection: psycopg.Connection) -> list:
-    query = """SELECT c.relname, c.relfilenode, i.indisvalid FROM pg_class c JOIN pg_am a ON a.oid = c.relam JOIN pg_index i ON indexrelid = c.oid
+    query = """SELECT c.relname, c.relfilenode, i.indisvalid
+               FROM pg_class c JOIN pg_am a ON a.oid = c.relam JOIN pg_index i ON indexrelid = c.oid
                WHERE a.amname = 'conifer' AND c.relkind = 'i' ORDER BY 1"""
     return connection.execute(query).fetchall()
 
@@ -273,8 +282,7 @@ def subscribed(publisher, subscriber, index: str):
             connection.execute(f"ALTER TABLE {leaf} REPLICA IDENTITY FULL")
         connection.execute(f'CREATE PUBLICATION moved FOR TABLE "{index}" WITH (publish_via_partition_root = true)')
         other.execute("SELECT pc_create_index(%s, 200, 'euclidean')", [index])
-        for (name,) in connection.execute("SELECT namespace FROM conifer.namespaces WHERE root = %s::regclass", [index]).fetchall():
-            other.execute("SELECT pc_create_namespace(%s, %s)", [index, name])
+        make_namespaces(connection, other, index)
         other.execute(f"CREATE SUBSCRIPTION moved CONNECTION '{publisher.dsn()}' PUBLICATION moved")
         yield connection, other
         other.execute("DROP SUBSCRIPTION moved")
@@ -290,7 +298,7 @@ def arrive(connection: psycopg.Connection, other: psycopg.Connection):
 
 
 def test_logical_replication_of_an_index(source, make_server, seed):
-    """By its root: first copy, upserts, updates and deletes; a namespace made later is to be made on the subscriber too, and then its records come."""
+    """By its root. The records of a namespace made later come when it was made on the subscriber too."""
     index = "euclidean"
     subscriber = make_server("subscriber", PRIMARY).init()
     changes = Changes(Model(), index, seed)

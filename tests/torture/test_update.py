@@ -1,7 +1,8 @@
 """ALTER EXTENSION conifer UPDATE: a database that an older version made is afterwards what a fresh one is, with all that was in it.
 
-For each released version there is the script that installed it, `sql/released/conifer--VERSION.sql`, and from it on a chain of `sql/conifer--A--B.sql`. As
-long as nothing has been released, a version is pretended that lacks some of today's functions, so that the way itself is tested.
+For each released version there is the script that installed it, `sql/released/conifer--VERSION.sql`, and from it on a chain of
+`sql/conifer--A--B.sql`. As long as nothing has been released, a version is pretended that lacks some of today's functions, so that the way
+itself is tested.
 """
 
 from __future__ import annotations
