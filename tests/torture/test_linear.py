@@ -29,7 +29,8 @@ def fill(connection, number: int, numbers: random.Random):
     vectors = [vector_of(numbers.randrange(1 << 20)) for _ in ids]
     metadata = '{"v": -3, "g": 0}'
     connection.execute("SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], array_fill(%s::jsonb, ARRAY[500]))", [INDEX, namespace, ids, vectors, metadata])
-    connection.execute(f'VACUUM "{INDEX}"')
+    # To truncate a table VACUUM waits for all locks on it, up to five seconds.
+    connection.execute(f'VACUUM (TRUNCATE {numbers.random() < 0.1}) "{INDEX}"')
     time.sleep(0.5)
 
 
