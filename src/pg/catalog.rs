@@ -225,7 +225,8 @@ impl Table {
                 &raw mut failure,
             );
             pg_sys::ReleaseBuffer(buffer);
-            result == pg_sys::TM_Result::TM_Ok
+            // Of anything else that is amiss the change itself complains.
+            result != pg_sys::TM_Result::TM_Deleted
         }
     }
 
