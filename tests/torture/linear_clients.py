@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ NOTED = 6
 ALL = 5000
 
 Key = tuple[str, str]
+#: Of a transaction under way.
+NEVER_ENDS = 1 << 62
 
 
 def vector_of(value: int) -> str:
@@ -59,10 +62,13 @@ def now() -> int:
 class Client:
     """One connection, with the history of its calls by namespace and id."""
 
-    def __init__(self, connection: psycopg.Connection, numbers: random.Random, values: Iterator[int]):
+    def __init__(self, connection: psycopg.Connection, numbers: random.Random, values: Iterator[int], others: dict[int, Client]):
         self.connection, self.numbers, self.values = connection, numbers, values
+        #: All clients by their backends, this one too; and when each was last in a transaction of several statements.
+        self.others, self.last_transaction = others, 0
+        others[connection.info.backend_pid] = self
         self.history: dict[Key, list[Call]] = defaultdict(list)
-        self.statements = 0
+        self.statements = self.deadlocks = 0
         #: Writes of the transaction under way, to be noted when it has committed, and what its own reads must find.
         self.pending: list[tuple[Key, type[Write], tuple, int]] | None = None
         self.own: dict[Key, int | None] = {}
@@ -232,7 +238,7 @@ class Client:
     def transaction(self, key: Key):
         """Some statements on ids of their own each, which take effect together at its end, or not at all."""
         keys = sorted({self.key() for _ in range(self.numbers.randrange(2, 5))})
-        self.pending, self.own = [], {}
+        self.pending, self.own, self.last_transaction = [], {}, NEVER_ENDS
         try:
             with self.connection.transaction(force_rollback=self.numbers.random() < 0.3) as scope:
                 for one in keys:
@@ -242,10 +248,8 @@ class Client:
             if not scope.force_rollback:
                 for written, kind, values, start in self.pending:
                     self.history[written].append(kind(start, end, *values))
-        except psycopg.errors.DeadlockDetected:
-            pass  # of several statements; nothing was written
         finally:
-            self.pending, self.own = None, {}
+            self.pending, self.own, self.last_transaction = None, {}, now()
 
     #: How often each is done, of all.
     SHARES = {
@@ -270,7 +274,13 @@ class Client:
 
     def step(self):
         (kind,) = self.numbers.choices(tuple(self.SHARES), weights=tuple(self.SHARES.values()))
-        kind(self, self.key())
+        try:
+            kind(self, self.key())
+        except psycopg.errors.DeadlockDetected as error:
+            # One of those in it is, or was a moment ago, in a transaction of several statements; whichever of them PostgreSQL has undone.
+            self.deadlocks += 1
+            processes = [int(process) for process in re.findall(r"[Pp]rocess (\d+)", error.diag.message_detail)]
+            assert any(self.others[process].last_transaction > now() - 2_000_000_000 for process in processes if process in self.others), error
 
 
 def values_of(client: int, clients: int) -> Iterator[int]:

@@ -39,12 +39,13 @@ def test_every_record_is_one_register(make_server, scaled, seed, record_result):
     with server.connect() as connection:
         connection.execute("SELECT pc_create_index(%s, %s, 'euclidean')", [INDEX, DIMENSION])
     values = [values_of(number, CLIENTS) for number in range(CLIENTS)]
-    calls, statements, begun = Counter(), 0, time.monotonic()
+    calls, statements, deadlocks, begun = Counter(), 0, 0, time.monotonic()
     left: dict[Key, int | None] = {}
     # A round's history begins with what the one before has left; so it need not be kept.
     for number in range(scaled(30, 1)):
         clients = one_round(server, values, scaled(60, 20), f"{seed} {number}")
         statements += sum(client.statements for client in clients)
+        deadlocks += sum(client.deadlocks for client in clients)
         with server.connect() as connection:
             last, lists = final_reads(connection), lists_of(connection)
         histories = together(clients, last)
@@ -53,7 +54,7 @@ def test_every_record_is_one_register(make_server, scaled, seed, record_result):
         left = {key: call.value for key, call in last.items()}
         calls += Counter(type(call).__name__ for history in histories.values() for call in history)
     seconds = round(time.monotonic() - begun)
-    record_result("linear", statements=statements, seconds=seconds, calls=dict(calls), violations=0, lists=lists)
+    record_result("linear", statements=statements, seconds=seconds, calls=dict(calls), deadlocks=deadlocks, violations=0, lists=lists)
     assert all(calls[kind] > 0 for kind in ("Write", "Change", "Exchange", "Read", "ReadSome", "ReadOther", "ReadOutside")), calls
     with server.connect() as connection:
         connection.execute(f'VACUUM "{INDEX}"')
@@ -65,10 +66,11 @@ def test_every_record_is_one_register(make_server, scaled, seed, record_result):
 def one_round(server, values: list[Iterator[int]], seconds: float, seed: str) -> list[Client]:
     """Has all clients at work for a while."""
     clients: dict[int, Client] = {}
+    by_process: dict[int, Client] = {}
 
     def step(connection, number, numbers):
         if number not in clients:
-            clients[number] = Client(connection, numbers, values[number])
+            clients[number] = Client(connection, numbers, values[number], by_process)
         clients[number].step()
 
     at_work(server, [step] * CLIENTS + [fill], seconds, seed)
