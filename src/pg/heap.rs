@@ -261,19 +261,23 @@ impl Drop for LatestSnapshot {
     }
 }
 
-/// Reads one row version found by a scan under the same snapshot (which keeps it from being pruned).
+/// Reads one row version found by a scan under the same snapshot (which keeps it from being pruned). The page was let go of meanwhile: others may
+/// be at moving its tuples together, which a pin alone does not stop when they have begun, but the lock, once had, and the pin after it.
 pub fn fetch<T>(relation: &Relation, tid: Tid, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
     // SAFETY: the relation is open; a block past the end raises an error.
     let pin = Pin(unsafe { pg_sys::ReadBuffer(relation.raw(), tid.block) });
     let page = page_of(&pin);
-    // SAFETY: the page is pinned; the line pointer is checked before use.
+    // SAFETY: the page is pinned, and locked while the line pointer is looked at, which is checked before use; nothing between the calls raises an error.
     let bytes = unsafe {
-        if tid.offset == 0 || tid.offset > max_offset(page) {
+        pg_sys::LockBuffer(pin.0, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let bytes = if tid.offset == 0 || tid.offset > max_offset(page) {
             None
         } else {
             let item = item_id(page, tid.offset);
             ((*item).lp_flags() == pg_sys::LP_NORMAL).then(|| tuple_bytes(page, tid.offset))
-        }
+        };
+        pg_sys::LockBuffer(pin.0, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        bytes
     };
     let bytes = bytes.ok_or_else(|| Error::Corrupted {
         what: format!("no row at ({},{})", tid.block, tid.offset),
