@@ -5,6 +5,8 @@
 
 pub mod error;
 pub mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod index;
 pub mod kernel;
 pub mod kmeans;

@@ -40,6 +40,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "stop_point",
         ],
     ),
+    (
+        "fuzz",
+        &[
+            "error",
+            "vector",
+            "metric",
+            "record",
+            "filter",
+            "quantizer",
+            "layout",
+            "index",
+            "kernel",
+            "random",
+        ],
+    ),
     ("pg", &["error", "vector", "record", "stop_point"]),
     ("guc", &["pg", "error", "index"]),
     (

@@ -10,8 +10,8 @@ pub mod check;
 pub mod insert;
 mod kept;
 pub mod learn;
-#[cfg(test)]
-mod mem_pages;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod mem_pages;
 pub mod members;
 pub mod neighbours;
 pub mod pages;

@@ -21,7 +21,7 @@ use crate::error::Error;
 mod number;
 pub use number::Number;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod build;
 #[cfg(test)]
 mod tests;

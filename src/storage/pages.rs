@@ -65,17 +65,6 @@ impl<'r> PgPages<'r> {
         self.index
     }
 
-    /// A block that the file has: what a damaged page names may be anything, and PostgreSQL takes one of the numbers as the wish for a new page.
-    fn check(&self, block: u32) -> Result<(), Error> {
-        if block >= self.known.get() {
-            self.known.set(self.blocks()); // it may have grown
-            if block >= self.known.get() {
-                return Err(layout::corrupted(format!("block {block} is past the end")));
-            }
-        }
-        Ok(())
-    }
-
     /// Writes the first page of a new index.
     pub fn create(&self, first: &[u8]) -> Result<(), Error> {
         let mut edit = self.edit();
@@ -86,6 +75,18 @@ impl<'r> PgPages<'r> {
         edit.bytes_mut(page)?.copy_from_slice(first);
         edit.commit(StopPoint::MetaPage)
     }
+}
+
+/// A block that the file has, of which `known` are known: what a damaged page names may be anything, and PostgreSQL takes one of the numbers as
+/// the wish for a new page.
+fn check(index: &Relation, known: &Cell<u32>, block: u32) -> Result<(), Error> {
+    if block >= known.get() {
+        known.set(index.blocks()); // it may have grown
+        if block >= known.get() {
+            return Err(layout::corrupted(format!("block {block} is past the end")));
+        }
+    }
+    Ok(())
 }
 
 impl ReadPages for PgPages<'_> {
@@ -99,7 +100,7 @@ impl ReadPages for PgPages<'_> {
     }
 
     fn read(&self, block: u32) -> Result<SharedPage, Error> {
-        self.check(block)?;
+        check(self.index, &self.known, block)?;
         Ok(SharedPage::read(self.index, block))
     }
 
@@ -119,7 +120,7 @@ impl ReadPages for PgPages<'_> {
                 reader.let_go();
                 self.pause();
             }
-            self.check(block)?;
+            check(self.index, &self.known, block)?;
             reader.turn_to(block);
             let page = reader.page();
             match walk.step(self, page)? {
@@ -156,16 +157,17 @@ impl ReadPages for PgPages<'_> {
     }
 }
 
-impl<'r> Pages for PgPages<'r> {
+impl Pages for PgPages<'_> {
     type Edit<'a>
-        = PgEdit<'a, 'r>
+        = PgEdit<'a>
     where
         Self: 'a;
 
-    fn edit(&self) -> PgEdit<'_, 'r> {
+    fn edit(&self) -> PgEdit<'_> {
         PgEdit {
             edit: PageEdit::new(self.index),
-            pages: self,
+            index: self.index,
+            known: &self.known,
             _under_way: UnderWay::new(&self.edits),
         }
     }
@@ -176,9 +178,10 @@ impl<'r> Pages for PgPages<'r> {
 }
 
 /// A change of several pages, one generic WAL record.
-pub struct PgEdit<'a, 'r> {
+pub struct PgEdit<'a> {
     edit: PageEdit<'a>,
-    pages: &'a PgPages<'r>,
+    index: &'a Relation,
+    known: &'a Cell<u32>,
     _under_way: UnderWay<'a>,
 }
 
@@ -198,9 +201,9 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-impl Edit for PgEdit<'_, '_> {
+impl Edit for PgEdit<'_> {
     fn open(&mut self, block: u32) -> Result<usize, Error> {
-        self.pages.check(block)?;
+        check(self.index, self.known, block)?;
         Ok(self.edit.open(block))
     }
 
