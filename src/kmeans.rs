@@ -372,6 +372,48 @@ mod tests {
         assert_ne!(alone.elements, other.elements);
     }
 
+    /// Fails for some points.
+    struct Faulty;
+
+    impl Nearest for Faulty {
+        type Tools = ();
+
+        fn nearest(&self, (): &mut (), point: &[f32]) -> u32 {
+            assert!(point[0] < 30.0, "a helper fails");
+            0
+        }
+
+        fn step(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    #[test]
+    fn a_helpers_panic_is_the_callers_and_the_helpers_go_on() {
+        let points = clusters(7, 30, 32);
+        let workers = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap();
+        let mut together = Kmeans {
+            dimension: 32,
+            seed: 3,
+            workers: Some(&workers),
+            pause: &mut || (),
+        };
+        let expected = together.choose(&points, 9).elements;
+        for _ in 0..3 {
+            let choose = || together.choose_by(&points, 9, 1, |_| Faulty);
+            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(choose));
+            let message = failed.err().and_then(|panic| {
+                let text = panic.downcast_ref::<&str>().copied();
+                text.map(str::to_owned)
+            });
+            assert_eq!(message.as_deref(), Some("a helper fails"));
+            assert_eq!(together.choose(&points, 9).elements, expected);
+        }
+    }
+
     #[test]
     fn few_points_and_equal_ones() {
         let (mut points, none) = (Points::new(64), Points::new(64));

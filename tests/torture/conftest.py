@@ -7,6 +7,7 @@ CONIFER_TEST_BIN_NEWER, if there is one, is the folder of a newer PostgreSQL's p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -52,9 +53,9 @@ def programs() -> pathlib.Path:
     return pathlib.Path(path)
 
 
-@pytest.fixture
-def make_server(programs, request):
-    """make_server(name='primary', settings=None, programs=None): a Server not yet initialised; destroyed after the test, its log kept if it failed."""
+@contextlib.contextmanager
+def servers(programs: pathlib.Path):
+    """make(name='primary', settings=None, programs=None): a Server not yet initialised; all are destroyed at the end."""
     made: list[Server] = []
 
     def make(name: str = "primary", settings: dict[str, str] | None = None, programs: pathlib.Path = programs) -> Server:
@@ -64,16 +65,32 @@ def make_server(programs, request):
         made.append(Server(programs, directory, settings))
         return made[-1]
 
-    yield make
-    for server in made:
-        server.destroy()
-        server.directory.parent.rmdir()
+    try:
+        yield make
+    finally:
+        for server in made:
+            server.destroy()
+            server.directory.parent.rmdir()
+
+
+@pytest.fixture
+def make_server(programs):
+    """make_server(name='primary', settings=None, programs=None): a Server not yet initialised; destroyed after the test."""
+    with servers(programs) as make:
+        yield make
 
 
 @pytest.fixture
 def server(make_server) -> Server:
     """A running server with an empty database."""
     return make_server().init()
+
+
+@pytest.fixture(scope="module")
+def shared_server(programs):
+    """A running server for all tests of a file that leave it whole."""
+    with servers(programs) as make:
+        yield make().init()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import uuid
 
 import psycopg
 import pytest
@@ -21,8 +22,8 @@ DENIED = psycopg.errors.InsufficientPrivilege
 A, B = {"a": ((1.0, 0.0), {"g": "x"})}, {"b": ((0.0, 1.0), {"g": "y"})}
 
 #: `note` says who runs it, now and when deferred; it is called by functions that look harmless to PostgreSQL.
+ROLES = "CREATE ROLE mallory LOGIN; CREATE ROLE landlord LOGIN; CREATE ROLE tenant LOGIN"
 LOOT = """
-CREATE ROLE mallory LOGIN; CREATE ROLE landlord LOGIN; CREATE ROLE tenant LOGIN; CREATE ROLE stranger LOGIN;
 GRANT USAGE ON SCHEMA ours TO PUBLIC; GRANT ALL ON SCHEMA public TO PUBLIC;
 CREATE TABLE public.loot (way text, who name);
 GRANT ALL ON public.loot TO PUBLIC;
@@ -58,10 +59,20 @@ RESET SESSION AUTHORIZATION;
 """
 
 
+@pytest.fixture(scope="module")
+def prepared(shared_server):
+    """A server with the roles of the plays."""
+    with shared_server.connect() as connection:
+        connection.execute(ROLES)
+    return shared_server
+
+
 @pytest.fixture
-def admin(server):
-    """A superuser's connection to a database that mallory has prepared."""
-    with server.connect() as connection:
+def admin(prepared):
+    """A superuser's connection to a database of its own that mallory has prepared."""
+    name = f"play_{uuid.uuid4().hex[:12]}"
+    prepared.create_database(name)
+    with prepared.connect(name) as connection:
         connection.execute(LOOT)
         connection.execute(f"SET search_path = {PATH}")
         yield connection
