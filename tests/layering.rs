@@ -134,6 +134,7 @@ const ROLE_SWITCHES: &[&str] = &[
     "namespace/partition.rs: move_leaf",
     "namespace/partition.rs: truncate_leaf",
     "pg/access.rs: as_role",
+    "pg/access.rs: drop",
     "pg/catalog.rs: next_value",
 ];
 

@@ -111,28 +111,31 @@ pub fn has_row_security(table: Oid) -> bool {
     status == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
+/// Who was in force before [`as_role`]; again on drop.
+struct Restore {
+    user: Oid,
+    context: i32,
+    settings: i32,
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // (sub)transaction abort restores user, context and settings
+        }
+        // SAFETY: the values that NewGUCNestLevel and GetUserIdAndSecContext gave.
+        unsafe {
+            pg_sys::AtEOXact_GUC(false, self.settings);
+            pg_sys::SetUserIdAndSecContext(self.user, self.context);
+        }
+    }
+}
+
 /// Runs `work` with the rights of `role`, as PostgreSQL runs CREATE INDEX or VACUUM of another's table: code of either side that comes to run meanwhile
 /// (triggers, constraints, expressions of indexes) can neither reach into the time after, by deferred triggers, cursors or temporary tables, nor become
 /// another role; and names it does not qualify are PostgreSQL's own, whatever the caller's search path says. An error inside restores the caller through
 /// the transaction's abort.
 pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
-    struct Restore {
-        user: Oid,
-        context: i32,
-        settings: i32,
-    }
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                return; // (sub)transaction abort restores user, context and settings
-            }
-            // SAFETY: the values that NewGUCNestLevel and GetUserIdAndSecContext gave.
-            unsafe {
-                pg_sys::AtEOXact_GUC(false, self.settings);
-                pg_sys::SetUserIdAndSecContext(self.user, self.context);
-            }
-        }
-    }
     let mut user = pg_sys::InvalidOid;
     let mut context = 0;
     // SAFETY: the pointers are to locals and to constants, which end in NUL; the role exists, since it owns something locked by the caller. The setting is
