@@ -123,6 +123,10 @@ impl Pages for MemPages {
         let new = self.free.borrow_mut().insert(block);
         assert!(new || self.damaged.get(), "{block} freed twice");
     }
+
+    fn found_free(&self, block: u32) {
+        self.free.borrow_mut().insert(block);
+    }
 }
 
 /// A change under way.

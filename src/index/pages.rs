@@ -72,8 +72,13 @@ pub trait Pages: ReadPages {
     /// Begins a change of at most four pages.
     fn edit(&self) -> Self::Edit<'_>;
 
-    /// Notes that a page may be used again: it has been made a free one, or was never written.
+    /// Notes that a page may be used again: it has been made a free one, or was never written. The note is kept, but for a crash.
     fn recycle(&self, block: u32);
+
+    /// The same of a page that was come upon and is free: a crash may have taken the note. By the time it is used it may be free no longer.
+    fn found_free(&self, block: u32) {
+        self.recycle(block);
+    }
 }
 
 /// So many pages of a chain may be passed before the file's length is asked for: the lists of a tree have a few each, and a search walks a hundred of

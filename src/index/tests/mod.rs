@@ -462,3 +462,26 @@ fn a_crash_leaves_pages_that_the_next_vacuum_frees() {
         }
     }
 }
+
+#[test]
+fn free_pages_are_found_again_after_a_crash() {
+    let mut model = Model::new(200, Metric::Cosine);
+    model.grow(600);
+    let rows = model.rows.clone();
+    let write_anew = |model: &mut Model| {
+        rewrite(&model.pages, &mut model.state, true, &mut |tid| {
+            Ok(rows.get(&tid).cloned())
+        })
+        .unwrap();
+    };
+    write_anew(&mut model);
+    write_anew(&mut model);
+    let blocks = model.pages.blocks();
+    for _ in 0..3 {
+        model.pages.crash();
+        remove_dead(&model.pages, &mut model.state, &mut |_| false).unwrap();
+        write_anew(&mut model);
+        assert_eq!(model.pages.blocks(), blocks, "the file need not grow");
+    }
+    model.check();
+}

@@ -246,7 +246,14 @@ fn free_strays(pages: &impl Pages, state: &IndexState) -> Result<u64, Error> {
     let mut freed = 0;
     for block in 1..pages.blocks() {
         pages.pause();
-        let stray = is_stray(&pages.read(block)?)?;
+        let (stray, free) = {
+            let page = pages.read(block)?;
+            let stray = is_stray(&page)?;
+            (stray, !stray && special(&page)?.kind()? == Kind::Free)
+        };
+        if free {
+            pages.found_free(block);
+        }
         // Asked again under the exclusive lock: an inserter may have taken a page that was never written.
         if stray && free_page_if(pages, block, is_stray)? {
             freed += 1;

@@ -26,7 +26,8 @@ struct Count {
     dead: u64,
 }
 
-/// Removes the entries whose rows are dead. Looks at every page once, in the order of the file.
+/// Removes the entries whose rows are dead. Looks at every page once, in the order of the file, and so comes upon free ones that a crash has
+/// made forgotten.
 pub fn remove_dead(
     pages: &impl Pages,
     state: &mut IndexState,
@@ -43,8 +44,13 @@ pub fn remove_dead(
     // Pages added from now on hold entries of rows that are alive.
     for block in 0..pages.blocks() {
         pages.pause();
-        let Some(found) = entries_of(pages, state.geometry, block, is_dead)? else {
-            continue;
+        let found = match entries_of(pages, state.geometry, block, is_dead)? {
+            Looked::AtEntries(found) => found,
+            Looked::AtFree => {
+                pages.found_free(block);
+                continue;
+            }
+            Looked::AtOther => continue,
         };
         let Some(count) = counts.get_mut(&found.owner) else {
             continue;
@@ -113,21 +119,29 @@ struct Found {
     gone_before: u64,
 }
 
-/// None if it is no page of a list.
+/// What a page is.
+enum Looked {
+    AtEntries(Found),
+    AtFree,
+    AtOther,
+}
+
 fn entries_of(
     pages: &impl Pages,
     geometry: Geometry,
     block: u32,
     is_dead: &mut dyn FnMut(EntryTid) -> bool,
-) -> Result<Option<Found>, Error> {
+) -> Result<Looked, Error> {
     let (owner, tids): (_, Vec<EntryTid>) = {
         let page = pages.read(block)?;
         if is_new(&page) {
-            return Ok(None);
+            return Ok(Looked::AtFree);
         }
         let head = special(&page)?;
-        if !matches!(head.kind()?, Kind::List | Kind::Meta) {
-            return Ok(None);
+        match head.kind()? {
+            Kind::List | Kind::Meta => (),
+            Kind::Free => return Ok(Looked::AtFree),
+            Kind::Centre | Kind::Directory => return Ok(Looked::AtOther),
         }
         let entries = Entries::of(geometry, &page)?;
         let tids = (0..entries.len()).map(|number| entries.tid(number));
@@ -148,5 +162,5 @@ fn entries_of(
             found.live += 1;
         }
     }
-    Ok(Some(found))
+    Ok(Looked::AtEntries(found))
 }
