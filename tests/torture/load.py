@@ -115,7 +115,7 @@ class Client:
                 return step
 
     def name(self) -> str:
-        return f"c{self.number}-{self.random.randrange(4)}"
+        return f"c{self.number}-{self.random.randrange(3)}"
 
     def place(self, state: State) -> tuple[str, str]:
         """An index and one of the client's namespaces of it, which need not be there; now and then the shared one."""

@@ -88,9 +88,9 @@ SPARING = {"wal_level": "minimal", "max_wal_senders": "0", "shared_buffers": "2M
     ("name", "crash", "settings", "full", "short"),
     [
         ("killed server", kill_server, {}, 200, 3),
-        ("killed server with little WAL", kill_server, SPARING, 50, 2),
-        ("killed backend", kill_backend, {}, 50, 2),
-        ("immediate stop", stop_immediately, {}, 50, 2),
+        ("killed server with little WAL", kill_server, SPARING, 50, 1),
+        ("killed backend", kill_backend, {}, 50, 1),
+        ("immediate stop", stop_immediately, {}, 50, 1),
     ],
 )
 def test_nothing_is_lost(make_server, seed, scaled, record_result, name, crash, settings, full, short):
@@ -114,7 +114,7 @@ def test_torn_pages_are_mended(make_server, seed, scaled, record_result):
         torn.append(tear_pages(server, rng, indexes))
         server.start()
 
-    count = scaled(50, 3)
+    count = scaled(50, 2)
     load = cycles(server, seed, count, tear)
     pages, of_indexes = (sum(some) for some in zip(*torn, strict=True))
     assert pages > 0
