@@ -1,7 +1,8 @@
 """The server killed while processes stand at every named place of every operation of several steps; then it goes on working.
 
 Places are src/stop_point.rs's. Only builds with debug assertions have them. Each scene is played to its end once, to learn which places it comes to;
-then again for each place, and is stopped there. A dozen stand side by side before the server is killed.
+then again for each place, and is stopped there. A dozen stand side by side before the server is killed. The short form plays two dozen, others each time, and
+also fails if a place is come to by no scene.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from watch import check_log
 
 #: So many processes stand before the server is killed.
 TOGETHER = 12
+
+#: So many are played in the short form.
+FEW = 2 * TOGETHER
 
 #: An index of nobody's scene, in which something is committed while all stand: so WAL up to there outlives the server.
 BYSTANDER = "bystander"
@@ -194,6 +198,7 @@ def test_every_place(make_server, seed, full, record_result):
     assert never == set(), "places that no scene comes to"
     stops = chosen(reached, theatre.random, full)
     theatre.random.shuffle(stops)
+    stops = stops if full else stops[:FEW]
     for number, first in enumerate(range(0, len(stops), TOGETHER)):
         # VACUUM first: what others hold open keeps dead rows alive.
         some = sorted(stops[first : first + TOGETHER], key=lambda stop: SCENES.index(stop.scene))

@@ -45,12 +45,12 @@ pub fn remove_dead(
     for block in 0..pages.blocks() {
         pages.pause();
         let found = match entries_of(pages, state.geometry, block, is_dead)? {
-            Looked::AtEntries(found) => found,
-            Looked::AtFree => {
+            Looked::Entries(found) => found,
+            Looked::Free => {
                 pages.found_free(block);
                 continue;
             }
-            Looked::AtOther => continue,
+            Looked::Other => continue,
         };
         let Some(count) = counts.get_mut(&found.owner) else {
             continue;
@@ -121,9 +121,9 @@ struct Found {
 
 /// What a page is.
 enum Looked {
-    AtEntries(Found),
-    AtFree,
-    AtOther,
+    Entries(Found),
+    Free,
+    Other,
 }
 
 fn entries_of(
@@ -135,13 +135,13 @@ fn entries_of(
     let (owner, tids): (_, Vec<EntryTid>) = {
         let page = pages.read(block)?;
         if is_new(&page) {
-            return Ok(Looked::AtFree);
+            return Ok(Looked::Free);
         }
         let head = special(&page)?;
         match head.kind()? {
             Kind::List | Kind::Meta => (),
-            Kind::Free => return Ok(Looked::AtFree),
-            Kind::Centre | Kind::Directory => return Ok(Looked::AtOther),
+            Kind::Free => return Ok(Looked::Free),
+            Kind::Centre | Kind::Directory => return Ok(Looked::Other),
         }
         let entries = Entries::of(geometry, &page)?;
         let tids = (0..entries.len()).map(|number| entries.tid(number));
@@ -162,5 +162,5 @@ fn entries_of(
             found.live += 1;
         }
     }
-    Ok(Looked::AtEntries(found))
+    Ok(Looked::Entries(found))
 }
