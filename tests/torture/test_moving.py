@@ -273,14 +273,14 @@ def index_files(connection: psycopg.Connection) -> list:
 
 
 @contextlib.contextmanager
-def subscribed(publisher, subscriber, index: str):
+def subscribed(publisher, subscriber, index: str, via_root: bool = True):
     """A subscriber's copy of an index, made there with its namespaces before."""
     with publisher.connect() as connection, subscriber.connect() as other:
         connection.execute(f'ALTER TABLE "{index}" REPLICA IDENTITY FULL')
         leaves = "SELECT leaf::regclass::text FROM conifer.namespaces WHERE root = %s::regclass"
         for (leaf,) in connection.execute(leaves, [index]).fetchall():
             connection.execute(f"ALTER TABLE {leaf} REPLICA IDENTITY FULL")
-        connection.execute(f'CREATE PUBLICATION moved FOR TABLE "{index}" WITH (publish_via_partition_root = true)')
+        connection.execute(f'CREATE PUBLICATION moved FOR TABLE "{index}" WITH (publish_via_partition_root = {via_root})')
         other.execute("SELECT pc_create_index(%s, 200, 'euclidean')", [index])
         make_namespaces(connection, other, index)
         other.execute(f"CREATE SUBSCRIPTION moved CONNECTION '{publisher.dsn()}' PUBLICATION moved")
@@ -330,6 +330,30 @@ def test_logical_replication_of_an_index(source, make_server, seed):
         changes.namespaces.pop("new")
         verify(connection, changes.model)
         verify(other, changes.model)
+
+
+def test_logical_replication_by_leaves(source, make_server, seed, full):
+    """Not by its root each table goes to one of its own name: there if the index was made in the same order, and else told of at once."""
+    if not full:
+        pytest.skip("at full length only")
+    index = "euclidean"
+    changes = Changes(Model(), index, seed)
+    with source.connect() as connection:
+        changes.create(connection)
+        changes.ask(connection, changes.upsert_into("a", 60))
+    with subscribed(source, make_server("same", PRIMARY).init(), index, via_root=False) as (connection, other):
+        changes.ask(connection, changes.upsert_into("a", 50, 0.5))
+        changes.ask(connection, changes.upsert_into("a", 50, 0.5))
+        arrive(connection, other)
+        verify(other, changes.model)
+    with source.connect() as connection:
+        connection.execute("DROP PUBLICATION moved")
+    different = make_server("different", PRIMARY).init()
+    with different.connect() as other:
+        other.execute("SELECT pc_create_index('first', 3), pc_create_namespace('first', 'a'), pc_delete_index('first')")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        with subscribed(source, different, index, via_root=False):
+            pass
 
 
 def test_what_replaces_records_needs_a_replica_identity(source, seed):
