@@ -277,10 +277,14 @@ class Client:
         try:
             kind(self, self.key())
         except psycopg.errors.DeadlockDetected as error:
-            # One of those in it is, or was a moment ago, in a transaction of several statements; whichever of them PostgreSQL has undone.
             self.deadlocks += 1
-            processes = [int(process) for process in re.findall(r"[Pp]rocess (\d+)", error.diag.message_detail)]
-            assert any(self.others[process].last_transaction > now() - 2_000_000_000 for process in processes if process in self.others), error
+            assert is_usual(error, self.others), error
+
+
+def is_usual(error: psycopg.errors.DeadlockDetected, clients: dict[int, Client]) -> bool:
+    """Is, or was a moment ago, one of those in the deadlock in a transaction of several statements? Whichever of them PostgreSQL has undone."""
+    processes = [int(process) for process in re.findall(r"[Pp]rocess (\d+)", error.diag.message_detail)]
+    return any(clients[process].last_transaction > now() - 2_000_000_000 for process in processes if process in clients)
 
 
 def values_of(client: int, clients: int) -> Iterator[int]:

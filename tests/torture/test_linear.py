@@ -6,11 +6,13 @@ That is what READ COMMITTED promises of each statement and each record. Across r
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import psycopg
 from clients import at_work
 from linear import NOTHING, Call, Read, check
 from linear_clients import DIMENSION, IDS, INDEX, NAMESPACES, Client, Key, value_of, values_of, vector_of
@@ -28,7 +30,9 @@ def fill(connection, number: int, numbers: random.Random):
     ids = [f"filling {n}" for n in range(first, first + 500)]
     vectors = [vector_of(numbers.randrange(1 << 20)) for _ in ids]
     metadata = '{"v": -3, "g": 0}'
-    connection.execute("SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], array_fill(%s::jsonb, ARRAY[500]))", [INDEX, namespace, ids, vectors, metadata])
+    upsert = "SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], array_fill(%s::jsonb, ARRAY[500]))"
+    with contextlib.suppress(psycopg.errors.DeadlockDetected):  # with a transaction of several statements
+        connection.execute(upsert, [INDEX, namespace, ids, vectors, metadata])
     # To truncate a table VACUUM waits for all locks on it, up to five seconds.
     connection.execute(f'VACUUM (TRUNCATE {numbers.random() < 0.1}) "{INDEX}"')
     time.sleep(0.5)
