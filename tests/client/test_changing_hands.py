@@ -78,7 +78,11 @@ def test_first_namespaces_of_a_new_owner(database, roles):
             connection.execute("SELECT pc_create_index(%s, 2)", [name])
             connection.execute(f'ALTER TABLE "{name}" OWNER TO {owner}')
             connection.execute(f"REVOKE ALL ON SCHEMA conifer_data FROM {owner}")
-            upserts = together(database, 6, lambda c, number, name=name: c.execute("SELECT pc_upsert(%s, %s, 'A', '[1,2]')", [name, NAMES[number]]).fetchone())
+
+            def work(client, number, name=name):
+                return client.execute("SELECT pc_upsert(%s, %s, 'A', '[1,2]')", [name, NAMES[number]]).fetchone()
+
+            upserts = together(database, 6, work)
             assert upserts == [(1,)] * 6
             connection.execute("SELECT pc_delete_index(%s)", [name])
 
@@ -114,4 +118,5 @@ def test_limits_while_the_index_is_dropped(database):
     assert together(database, 5, work) == [None] * 5
     with connect(database) as connection:
         connection.execute("SELECT pc_delete_index(name) FROM pc_list_indexes() WHERE name = 'limited'")
-        assert connection.execute("SELECT count(*) FROM conifer.limits l WHERE NOT EXISTS (SELECT FROM conifer.indexes i WHERE i.root = l.root)").fetchone() == (0,)
+        orphans = "SELECT count(*) FROM conifer.limits l WHERE NOT EXISTS (SELECT FROM conifer.indexes i WHERE i.root = l.root)"
+        assert connection.execute(orphans).fetchone() == (0,)

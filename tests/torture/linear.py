@@ -1,11 +1,12 @@
-"""Is a history of calls on one register linearizable? That is: could each call have taken effect in one instant between its beginning and its end?
+"""Is a history of calls on one register linearizable? That is: could each call have taken effect in one instant between its beginning and
+its end?
 
-The register is a record of one id: it holds a value, or nothing. Of each call a history keeps when it began and ended, what the register must have held for
-it to be answered as it was, and what it held after. Calls that failed and were undone are left out.
+The register is a record of one id: it holds a value, or nothing. Of each call a history keeps when it began and ended, what the register
+must have held for it to be answered as it was, and what it held after. Calls that failed and were undone are left out.
 
-Just-in-time linearization (G. Lowe, Testing for linearizability, 2017): calls are looked at in the order in which they begin and end, along with every
-situation there can be: what the register holds, and which of the calls under way have taken effect. When a call ends it must have taken effect, in the situations that
-remain. There are few of them, for there are as few calls under way as there are clients.
+Just-in-time linearization (G. Lowe, Testing for linearizability, 2017): calls are looked at in the order in which they begin and end,
+along with every situation there can be: what the register holds, and which of the calls under way have taken effect. When a call ends it
+must have taken effect, in the situations that remain. There are few of them, for there are as few calls under way as there are clients.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ def check(history: Iterable[Call], initially: int | None = NOTHING) -> Violation
     """The first call that does not fit, if any."""
     calls = list(history)
     # What ends in the moment in which another begins may have come after it.
-    events = sorted([(call.start, 0, number) for number, call in enumerate(calls)] + [(call.end, 1, number) for number, call in enumerate(calls)])
+    begin = [(call.start, 0, number) for number, call in enumerate(calls)]
+    end = [(call.end, 1, number) for number, call in enumerate(calls)]
+    events = sorted(begin + end)
     under_way: dict[int, Call] = {}
     situations: set[tuple[int | None, frozenset[int]]] = {(initially, frozenset())}
     for _, ends, number in events:
@@ -136,7 +139,7 @@ def check(history: Iterable[Call], initially: int | None = NOTHING) -> Violation
 
 
 def _taken_effect(situations, under_way: dict[int, Call], number: int) -> set[tuple[int | None, frozenset[int]]]:
-    """The situations in which the call of that number has taken effect: those before, after any others of the calls under way in any order, and itself."""
+    """The situations in which the call of that number has taken effect: after those before, and any others under way, in any order."""
     call, found, seen, open_ones = under_way[number], set(), set(situations), list(situations)
     while open_ones:
         held, done = open_ones.pop()

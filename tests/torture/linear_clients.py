@@ -1,7 +1,7 @@
 """What the clients of the linearizability test do, each noting its calls for the judge (linear.py): one method for each kind of call.
 
-Every write puts a value of its own there, a number that nobody writes twice, in the record's vector and in its metadata: a record whose parts tell two
-numbers is torn.
+Every write puts a value of its own there, a number that nobody writes twice, in the record's vector and in its metadata: a record whose
+parts tell two numbers is torn.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Client:
 
     def upsert(self, key: Key):
         value = next(self.values)
-        start, end, rows = self.ask("SELECT pc_upsert(%s, %s, %s, %s::vector, %s)", INDEX, *key, vector_of(value), Jsonb(metadata_of(value)))
+        record = [*key, vector_of(value), Jsonb(metadata_of(value))]
+        start, end, rows = self.ask("SELECT pc_upsert(%s, %s, %s, %s::vector, %s)", INDEX, *record)
         assert rows == [(1,)]
         self.wrote(key, Write, start, end, value)
 
@@ -118,14 +119,16 @@ class Client:
         namespace, ids = key[0], sorted(self.numbers.sample(IDS, self.numbers.randrange(2, 12)))
         values = [next(self.values) for _ in ids]
         vectors, metadata = [vector_of(value) for value in values], [Jsonb(metadata_of(value)) for value in values]
-        start, end, rows = self.ask("SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], %s::jsonb[])", INDEX, namespace, ids, vectors, metadata)
+        statement = "SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], %s::jsonb[])"
+        start, end, rows = self.ask(statement, INDEX, namespace, ids, vectors, metadata)
         assert rows == [(len(ids),)]
         for id, value in zip(ids, values, strict=True):
             self.wrote((namespace, id), Write, start, end, value)
 
     def update(self, key: Key):
         value = next(self.values)
-        start, end, rows = self.ask("SELECT pc_update(%s, %s, %s, %s::vector, %s)", INDEX, *key, vector_of(value), Jsonb(metadata_of(value)))
+        record = [*key, vector_of(value), Jsonb(metadata_of(value))]
+        start, end, rows = self.ask("SELECT pc_update(%s, %s, %s, %s::vector, %s)", INDEX, *record)
         if rows == [(1,)]:
             self.wrote(key, Change, start, end, value)
         else:
@@ -225,7 +228,8 @@ class Client:
         self.saw(key, Read(start, end, value) if rows == [(1,)] else ReadOther(start, end, value))
 
     def sql_nearest(self, key: Key):
-        statement = f"""SELECT id, ("values"::real[])[1:2], metadata FROM "{INDEX}" WHERE namespace = %s ORDER BY "values" <-> %s::vector LIMIT 5"""
+        statement = f"""SELECT id, ("values"::real[])[1:2], metadata FROM "{INDEX}"
+                        WHERE namespace = %s ORDER BY "values" <-> %s::vector LIMIT 5"""
         start, end, rows = self.ask(statement, key[0], vector_of(self.numbers.randrange(1000)))
         found = {id: value_of(vector, metadata) for id, vector, metadata in rows if id in IDS}
         self.saw_rows(key[0], start, end, found, found)
@@ -282,7 +286,7 @@ class Client:
 
 
 def is_usual(error: psycopg.errors.DeadlockDetected, clients: dict[int, Client]) -> bool:
-    """Is, or was a moment ago, one of those in the deadlock in a transaction of several statements? Whichever of them PostgreSQL has undone."""
+    """Is, or was a moment ago, one of those in it in a transaction of several statements? Whichever of them PostgreSQL has undone."""
     processes = [int(process) for process in re.findall(r"[Pp]rocess (\d+)", error.diag.message_detail)]
     return any(clients[process].last_transaction > now() - 2_000_000_000 for process in processes if process in clients)
 

@@ -1,7 +1,9 @@
-"""Random calls and statements of eight clients on shared namespaces, with VACUUM and the growth of lists behind them: every record's history must be one
-that a single register could have had (linear.py), call by call; and what is there at the end what the history leaves.
+"""Random calls and statements of eight clients on shared namespaces, with VACUUM and the growth of lists behind them: every record's
+history must be one that a single register could have had (linear.py), call by call; and what is there at the end what the history
+leaves.
 
-That is what READ COMMITTED promises of each statement and each record. Across records a statement sees one snapshot, which is checked elsewhere.
+That is what READ COMMITTED promises of each statement and each record. Across records a statement sees one snapshot, which is checked
+elsewhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Records read while their pages are pruned: what is read of one is of one version of it.
 
-Records are replaced again and again, so that every page is full of dead versions, and whoever comes by moves the live ones together. Backends are stopped
-for some milliseconds at random moments, a few of them in the midst of that.
+Records are replaced again and again, so that every page is full of dead versions, and whoever comes by moves the live ones together.
+Backends are stopped for some milliseconds at random moments, a few of them in the midst of that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ DIMENSION = 32
 WRITERS, READERS = 3, 6
 SETTINGS = {"autovacuum": "off"}
 
-WRITE = """SELECT pc_upsert(%(i)s, %(n)s, array_agg('r' || g), array_agg((ARRAY[g, %(v)s %% 65536]::real[] || array_fill(g::real, ARRAY[30]))::vector),
-                            array_agg(jsonb_build_object('id', 'r' || g, 'v', %(v)s %% 65536))) FROM generate_series(%(f)s, %(f)s + %(r)s - 1) g"""
+WRITE = """SELECT pc_upsert(%(i)s, %(n)s, array_agg('r' || g),
+                            array_agg((ARRAY[g, %(v)s %% 65536]::real[] || array_fill(g::real, ARRAY[30]))::vector),
+                            array_agg(jsonb_build_object('id', 'r' || g, 'v', %(v)s %% 65536)))
+           FROM generate_series(%(f)s, %(f)s + %(r)s - 1) g"""
 QUERY = "array_fill(1, ARRAY[32])::vector, 10000, include_values => true, include_metadata => true"
 READS = (
     f"pc_query(%(i)s, %(n)s, {QUERY})",
@@ -31,7 +33,8 @@ READS = (
     "pc_fetch(%(i)s, %(n)s, ARRAY['r1', 'r200', 'r2000'])",
 )
 #: How many were read, and those of two versions or of two records.
-LOOK = """SELECT count(*), array_agg(format('%%s %%s %%s', id, (values::real[])[1:2], metadata)) FILTER (WHERE metadata->>'id' IS DISTINCT FROM id
+LOOK = """SELECT count(*), array_agg(format('%%s %%s %%s', id, (values::real[])[1:2], metadata)) FILTER (WHERE
+              metadata->>'id' IS DISTINCT FROM id
               OR (values::real[])[1:2] IS DISTINCT FROM ARRAY[substr(id, 2)::real, (metadata->>'v')::real])
           FROM """
 

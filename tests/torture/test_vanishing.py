@@ -1,4 +1,5 @@
-"""Every function against whoever drops, renames, copies, makes anew or alters what it is about: it answers, or says in its own words what is not there.
+"""Every function against whoever drops, renames, copies, makes anew or alters what it is about: it answers, or says in its own words what
+is not there.
 
 No internal error (XX000), no deadlock (README, Transactions), nothing but the SQLSTATEs that the README names.
 """
@@ -53,7 +54,8 @@ READS = {
 
 WRITES = {
     "upsert": "SELECT pc_upsert(%(i)s, %(n)s, %(id)s, %(v)s::vector, '{\"k\": 1}')",
-    "upsert many": """SELECT pc_upsert(%(i)s, %(n)s, array_agg('r' || g), array_agg(%(v)s::vector), array_agg(jsonb_build_object('k', g %% 5)))
+    "upsert many": """SELECT pc_upsert(%(i)s, %(n)s, array_agg('r' || g), array_agg(%(v)s::vector),
+                                            array_agg(jsonb_build_object('k', g %% 5)))
                       FROM generate_series(1, %(rows)s) g""",
     "update": "SELECT pc_update(%(i)s, %(n)s, %(id)s, %(v)s::vector, '{\"u\": true}')",
     "update some": "SELECT pc_update(%(i)s, %(n)s, filter => '{\"k\": 2}', set_metadata => '{\"w\": 1}')",
@@ -98,7 +100,8 @@ STATEMENTS = {
 
 FIND_LEAF = """SELECT format('conifer_data.%%I', leaf.relname), format('conifer_data.%%I', vectors.relname)
                FROM conifer.namespaces n JOIN conifer.indexes i USING (root) JOIN pg_class leaf ON leaf.oid = n.leaf
-               JOIN pg_index x ON x.indrelid = n.leaf JOIN pg_class vectors ON vectors.oid = x.indexrelid JOIN pg_am a ON a.oid = vectors.relam
+               JOIN pg_index x ON x.indrelid = n.leaf JOIN pg_class vectors ON vectors.oid = x.indexrelid
+               JOIN pg_am a ON a.oid = vectors.relam
                WHERE i.name = %s AND a.amname = 'conifer' ORDER BY random() LIMIT 1"""
 
 
@@ -122,7 +125,7 @@ class Outcomes:
                 self.unexpected.append(f"{name}: {error.sqlstate} {error} [{parameters and parameters['i']}]")
 
     def is_usual(self, name: str, error: psycopg.Error) -> bool:
-        """Is it a deadlock that the README does not exclude: with DDL on the tables themselves, or of two writes by filter where row security applies?"""
+        """Is it a deadlock that the README does not exclude: with DDL on the tables themselves, or of writes by filter under row security?"""
         if error.sqlstate != "40P01":
             return False
         processes = {int(number) for number in re.findall(r"[Pp]rocess (\d+)", error.diag.message_detail or "")}
@@ -158,7 +161,8 @@ def meddler(outcomes: Outcomes):
             return
         leaf, vector_index = found
         name = numbers.choice(list(STATEMENTS))
-        words = {"leaf": leaf, "vector_index": vector_index, "index": index, "role": numbers.choice(ROLES), "number": numbers.randrange(1 << 40)}
+        words = {"leaf": leaf, "vector_index": vector_index, "index": index}
+        words |= {"role": numbers.choice(ROLES), "number": numbers.randrange(1 << 40)}
         # Who looks into an index that is gone is told that it is none.
         allowed = GONE | {"42809"} if name in ("inspect", "check") else GONE
         outcomes.run(connection, name, STATEMENTS[name].format(**words), None, allowed)
