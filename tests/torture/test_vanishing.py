@@ -205,7 +205,7 @@ def test_nothing_but_what_is_documented(indexes, parallel, scaled, seed, record_
     reads, writes = caller(outcomes, READS, TOLD), caller(outcomes, WRITES, REFUSED)
     steps = [reads, reads, as_reader(reads), writes, as_reader(writes)]
     steps += [caller(outcomes, DISTURBANCES, TOLD), caller(outcomes, DISTURBANCES, TOLD), meddler(outcomes)]
-    done = at_work(server, steps, scaled(240, 15), seed, settings)
+    done = at_work(server, steps, scaled(240, 10), seed, settings)
     assert outcomes.unexpected == [], "\n".join(outcomes.unexpected)
     assert {"query", "upsert", "rename", "delete index", "copy", "vacuum"} <= outcomes.answers.keys()
     record_result(f"vanishing-{'workers' if parallel else 'alone'}", statements=sum(done), refused=sum(outcomes.refusals.values()))
