@@ -13,9 +13,8 @@ use crate::layout::page::{HEADER, SPECIAL, init};
 use crate::layout::{NO_BLOCK, PAGE};
 use std::panic::AssertUnwindSafe;
 
-/// Damaged pages of a full run, `TORTURE_FULL=1` (built as `cargo test --profile torture`), and of a short one.
-const FULL: usize = 1_000_000;
-const SHORT: usize = 20_000;
+/// Damaged pages, unless `TORTURE_PAGES` says how many: `tests/support/fuzz.sh` does with a million, in the profile that is made for it.
+const PAGES: usize = 3_000;
 /// Pages an operation may read, for each page there is: a search of a tree may read a chain once for each of its lists, and a few times over.
 const MOST_READS: u64 = 2_000;
 
@@ -321,12 +320,13 @@ fn patients() -> Vec<Patient> {
 
 #[test]
 fn whatever_is_done_with_damaged_pages_is_done_or_told() {
-    let full = std::env::var("TORTURE_FULL").is_ok_and(|full| full == "1");
-    let seed = std::env::var("TORTURE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or(20_260_101);
-    let wanted = if full { FULL } else { SHORT };
+    let of_environment = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|number| number.parse().ok())
+    };
+    let seed: u64 = of_environment("TORTURE_SEED").unwrap_or(20_260_101);
+    let wanted = of_environment("TORTURE_PAGES").map_or(PAGES, |pages: u64| pages as usize);
     let patients = patients();
     let (mut pages, mut done, mut refused, mut round) = (0, 0, 0, 0);
     while pages < wanted {

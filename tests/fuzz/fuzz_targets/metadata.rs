@@ -1,0 +1,4 @@
+//! See `conifer::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| conifer::fuzz::of_metadata(data));
