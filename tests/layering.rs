@@ -129,7 +129,7 @@ const ROLE_SWITCHES: &[&str] = &[
     "namespace/partition.rs: create_detached",
     "namespace/partition.rs: create_leaf",
     "namespace/partition.rs: drop_leaf",
-    "namespace/partition.rs: drop_leaves",
+    "namespace/partition.rs: drop_tables",
     "namespace/partition.rs: grant_data_schema",
     "namespace/partition.rs: move_leaf",
     "namespace/partition.rs: truncate_leaf",

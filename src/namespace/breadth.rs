@@ -130,8 +130,10 @@ pub fn drop_some(name: &str, most: Option<usize>) -> Result<usize, Error> {
     drop_locks::lock_all_for_drop(buckets);
     drop_locks::lock_all_for_drop(rows.iter().map(|row| row.leaf));
     let leaves = rows.iter().map(|row| row.leaf);
-    let leaves: Vec<Oid> = leaves.filter(|leaf| relation::is_attached(*leaf)).collect();
-    partition::drop_leaves(&index, &leaves)?;
+    let leaves: Vec<Oid> = leaves
+        .filter(|leaf| partition::is_part(&index, *leaf))
+        .collect();
+    partition::drop_tables(&index, &leaves)?;
     for row in &rows {
         // The event trigger has removed the row with the table, unless it was gone before.
         if let Some(row) = catalog::find_namespace(index.root, &row.name)? {

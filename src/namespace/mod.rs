@@ -174,7 +174,7 @@ fn is_free(index: &Index, namespace: &str) -> Result<bool, Error> {
     let Some(row) = catalog::find_namespace(index.root, namespace)? else {
         return Ok(true);
     };
-    if relation::is_attached(row.leaf) {
+    if partition::is_part(index, row.leaf) {
         return Ok(false);
     }
     catalog::delete_namespace(&row)?;
@@ -222,7 +222,14 @@ fn remove_all(index: &Index, namespace: &str, keeps_rights: bool) -> Result<Drop
         return Ok(Dropped::Missing);
     };
     let mut records = 0;
+    // A table that was detached is no namespace's, before as after others let go of it.
+    if is_free(index, namespace)? {
+        return Ok(Dropped::Missing);
+    }
     drop_locks::lock_for_drop(row.leaf);
+    if is_free(index, namespace)? {
+        return Ok(Dropped::Missing);
+    }
     if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
         let snapshot = transaction::WriteSnapshot::push();
         if leaf::is_leaf(&relation) {
@@ -303,7 +310,7 @@ pub fn drop_index(name: &str) -> Result<(), Error> {
     lock_index(name)?;
     let index = check_may_delete(name)?.index;
     breadth::check_droppable(&index)?;
-    partition::drop_root(index.root)
+    partition::drop_root(&index)
 }
 
 /// The row of an index that the caller may delete.

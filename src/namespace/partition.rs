@@ -85,18 +85,38 @@ pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, 
     relation::lookup(&c_string(&schema), &c_string(name))
 }
 
-/// Drops the root with all its buckets and leaves, with the caller's rights.
-pub fn drop_root(root: Oid) -> Result<(), Error> {
+/// Is a table a bucket or leaf of the index now? The catalog names also what was detached since, and may be part of another's table.
+pub fn is_part(index: &Index, table: Oid) -> bool {
+    let root = Some(index.root);
+    let parent = relation::parent(table);
+    parent == root || parent.and_then(relation::parent) == root
+}
+
+/// Tables dropped by one statement: PostgreSQL looks at no interrupt meanwhile, and compares each object of many with all others.
+const DROPPED_TOGETHER: usize = 16;
+
+/// Drops the root with the caller's rights, and before it all its buckets and leaves.
+pub fn drop_root(index: &Index) -> Result<(), Error> {
+    let root = index.root;
     // Who makes a bucket needs the root's lock, who makes a leaf the bucket's: no more come once these are had.
     drop_locks::lock_all_for_drop([root]);
-    drop_locks::lock_all_for_drop(catalog::buckets_of(root)?);
+    let buckets = catalog::buckets_of(root)?;
+    drop_locks::lock_all_for_drop(buckets.iter().copied());
     let mut leaves = Vec::new();
     catalog::each_namespace(root, "", None, |row| {
         leaves.push(row.leaf);
         true
     })?;
-    drop_locks::lock_all_for_drop(leaves);
+    drop_locks::lock_all_for_drop(leaves.iter().copied());
     stop_point::after(RootLocked);
+    for mut tables in [leaves, buckets] {
+        // One that was detached is a table of its own.
+        tables.retain(|table| is_part(index, *table));
+        for group in tables.chunks(DROPPED_TOGETHER) {
+            pgrx::check_for_interrupts!();
+            drop_tables(index, group)?;
+        }
+    }
     match relation::qualified_name(root) {
         Some(name) => run(RootDropped, &format!("DROP TABLE {name}"))?,
         None => return Ok(()),
@@ -230,17 +250,17 @@ pub fn truncate_leaf(index: &Index, leaf: Oid) -> Result<(), Error> {
     }
 }
 
-/// Drops leaves together, each with the rights of its owner.
-pub fn drop_leaves(index: &Index, leaves: &[Oid]) -> Result<(), Error> {
-    let mut of_owner: Vec<(Oid, Oid)> = leaves
+/// Drops leaves or buckets together, each with the rights of its owner.
+pub fn drop_tables(index: &Index, tables: &[Oid]) -> Result<(), Error> {
+    let mut of_owner: Vec<(Oid, Oid)> = tables
         .iter()
-        .filter_map(|leaf| Some((relation::owner(*leaf)?, *leaf)))
+        .filter_map(|table| Some((relation::owner(*table)?, *table)))
         .collect();
     of_owner.sort_unstable_by_key(|(owner, _)| owner.to_u32());
     for group in of_owner.chunk_by(|one, other| one.0 == other.0) {
         let names = group
             .iter()
-            .filter_map(|(_, leaf)| relation::qualified_name(*leaf));
+            .filter_map(|(_, table)| relation::qualified_name(*table));
         let names: Vec<_> = names.collect();
         as_owner(index, group[0].1, || {
             run(BatchDropped, &format!("DROP TABLE {}", names.join(", ")))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
-use crate::pg::{relation, stop_point};
+use crate::pg::stop_point;
 use crate::stop_point::StopPoint;
 
 /// Gives a namespace another name (both canonical). Needs what dropping the one and making the other does. Whoever waits for the namespace meanwhile finds
@@ -25,7 +25,7 @@ pub fn rename_namespace(index: &Index, from: &str, to: &str) -> Result<(), Error
     lock_namespaces(index, [from, to])?;
     let row = check_may_drop(index, catalog::find_namespace(index.root, from)?)?;
     let row = row
-        .filter(|row| relation::is_attached(row.leaf))
+        .filter(|row| partition::is_part(index, row.leaf))
         .ok_or_else(|| unknown(index, from))?;
     make_room(index, to)?;
     partition::move_leaf(index, row.leaf, to)?;

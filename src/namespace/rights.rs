@@ -61,7 +61,7 @@ pub fn change(
     let row = catalog::find_namespace(index.root, namespace)?;
     let row = row
         .filter(|row| relation::lock(row.leaf, LockMode::AccessShare))
-        .filter(|row| relation::is_attached(row.leaf))
+        .filter(|row| partition::is_part(index, row.leaf))
         .ok_or_else(|| unknown(index, namespace))?;
     if privileges.is_empty() {
         return Ok(());

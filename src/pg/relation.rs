@@ -283,12 +283,6 @@ pub fn parent(partition: Oid) -> Option<Oid> {
     }
 }
 
-/// Is there such a table, and is it a partition?
-pub fn is_attached(relation: Oid) -> bool {
-    // SAFETY: a syscache lookup; answers false for an unknown OID.
-    unsafe { pg_sys::get_rel_relispartition(relation) }
-}
-
 /// Locks a table until the transaction ends, without keeping it open: DDL refuses while it is. False if it is gone.
 pub fn lock(relation: Oid, mode: LockMode) -> bool {
     Relation::try_open(relation, mode).is_some()

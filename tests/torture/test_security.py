@@ -268,6 +268,31 @@ def test_a_former_owner_gets_no_new_tenants(admin):
     finish(admin, t=A, u=B, v1=c, v2=c, v3=c, w={}, **{new: c, copy: c})
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "SELECT pc_delete('i', 't', delete_all => true)",
+        "SELECT pc_delete_namespace('i', 't')",
+        "SELECT pc_delete_index('i')",
+        "CALL pc_delete_index_in_batches('i')",
+    ],
+)
+@pytest.mark.parametrize("rights", ["", "GRANT SELECT ON {leaf} TO tenant"])
+def test_a_table_taken_out_of_an_index_is_out_of_reach(admin, call, rights):
+    """What works as the owner of a namespace's table does not touch one that was detached and given to somebody else."""
+    make(admin, "mallory")
+    leaf = leaf_of(admin, "t")
+    parent = admin.execute("SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = %s::regclass", [leaf]).fetchone()[0]
+    admin.execute(f"ALTER TABLE {parent} DETACH PARTITION {leaf}; ALTER TABLE {leaf} OWNER TO landlord; {rights.format(leaf=leaf)}")
+    as_role(admin, "mallory", call)
+    assert admin.execute(f"SELECT id FROM {leaf}").fetchall() == [("a",)]
+    admin.execute(f"DROP TABLE {leaf}")
+    if "index" in call:
+        verify(admin, Model())
+    else:
+        finish(admin, u=B)
+
+
 def test_security_definers_are_those_of_the_readme(admin):
     """Every function that PostgreSQL runs as somebody else, and none without a fixed search path, stands in the README with its reason."""
     there = admin.execute(
