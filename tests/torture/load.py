@@ -1,34 +1,21 @@
 """A mixed load by several clients, of which it is known record by record what they have written.
 
-Each client has namespaces and an index of its own, and ids of its own in a namespace that all share, so it alone says what is in them. A statement or
-transaction is acknowledged, has failed, or is *in doubt*: the connection was lost while it ran. `settle` finds out which of the latter took effect:
-each wholly or not at all.
+Each client has namespaces and an index of its own, and ids of its own in a namespace that all share, so it alone says what is in them. A
+statement or transaction is acknowledged, has failed, or is *in doubt*: the connection was lost while it ran. `settle` finds out which of
+these took effect: each wholly or not at all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import threading
 import time
-from collections.abc import Callable
 
 import psycopg
-from model import Model, Record, contents, difference
+from model import Model, contents, difference
+from operations import COMMON, DIMENSION, SHARED, TREE_ROWS, Operations, State
 from server import Server
-from vectors import Numbers, as_text
-
-#: index → namespace → id → record
-State = dict[str, dict[str, dict[str, Record]]]
-
-COMMON, SHARED = "common", "shared"
-
-#: Clients' vectors are short, so that thousands of them are written and compared in no time; pages hold some 240 entries whatever is below 64.
-DIMENSION = 8
-
-#: From so many records on a namespace has lists; of so many that VACUUM puts some into lists in one more step.
-TREE_ROWS, MANY = 1000, 4300
 
 SETTINGS = {
     "conifer.tree_rows": str(TREE_ROWS),
@@ -36,15 +23,6 @@ SETTINGS = {
     "max_prepared_transactions": "10",
     "checkpoint_timeout": "30s",
 }
-
-
-@dataclasses.dataclass
-class Step:
-    """A statement, and what the client's state is after it."""
-
-    sql: str
-    parameters: list
-    after: State
 
 
 @dataclasses.dataclass
@@ -63,197 +41,17 @@ DEADLOCK = "40P01"
 DISK_FULL = "53100"
 
 
-def changed(state: State, index: str, namespace: str, records: dict[str, Record] | None) -> State:
-    """The state with other records in a namespace; None: without the namespace."""
-    namespaces = dict(state[index])
-    namespaces.pop(namespace, None)
-    if records is not None:
-        namespaces[namespace] = records
-    return {**state, index: namespaces}
-
-
-class Client:
+class Client(Operations):
     """One connection after another, and what they have written."""
 
     def __init__(self, load: Load, number: int):
-        self.load, self.number = load, number
-        self.numbers = Numbers(load.seed * 1000 + number, DIMENSION)
-        self.random: random.Random = self.numbers.random
-        self.own = f"own-{number}"
+        super().__init__(number, load.seed * 1000 + number)
+        self.load = load
         #: What is acknowledged; and what may be there instead, if something is in doubt.
         self.state: State = {COMMON: {SHARED: {}}}
         self.doubt: State | None = None
         self.prepared: Prepared | None = None
         self.failure: BaseException | None = None
-
-    # what it does
-
-    def steps(self) -> list[tuple[int, Callable[[State], Step | None]]]:
-        """Each with how often it comes."""
-        return [
-            (20, self.upsert),
-            (8, self.upsert_json),
-            (2, self.upsert_many),
-            (8, self.update),
-            (4, self.update_by_filter),
-            (4, self.update_by_sql),
-            (8, self.delete),
-            (3, self.delete_by_filter),
-            (2, self.delete_all),
-            (2, self.create_namespace),
-            (4, self.rename),
-            (3, self.copy),
-            (2, self.toggle_index),
-        ]
-
-    def choose(self, state: State) -> Step:
-        """The next that is possible now."""
-        weights, makers = zip(*self.steps(), strict=True)
-        while True:
-            step = self.random.choices(makers, weights)[0](state)
-            if step is not None:
-                return step
-
-    def name(self) -> str:
-        return f"c{self.number}-{self.random.randrange(3)}"
-
-    def place(self, state: State) -> tuple[str, str]:
-        """An index and one of the client's namespaces of it, which need not be there; now and then the shared one."""
-        index = self.random.choice(sorted(state))
-        if index == COMMON and self.random.random() < 0.2:
-            return index, SHARED
-        return index, self.name()
-
-    def existing(self, state: State, shared: bool = True) -> tuple[str, str] | None:
-        places = [(index, name) for index in state for name in state[index] if shared or name != SHARED]
-        return self.random.choice(sorted(places)) if places else None
-
-    def ids(self, count: int) -> list[str]:
-        return [f"c{self.number}/{number}" for number in self.random.sample(range(3 * MANY), count)]
-
-    def some_ids(self, records: dict[str, Record], most: int) -> list[str]:
-        """Some that are there and one that may not be."""
-        there = self.random.sample(sorted(records), min(len(records), self.random.randint(1, most)))
-        return sorted({*there, *self.ids(1)})
-
-    def record(self) -> Record:
-        return self.numbers.vector(), {"g": self.random.randrange(20), "t": ["x", f"c{self.number}"]}
-
-    def upsert(self, state: State, count: int | None = None) -> Step:
-        index, namespace = self.place(state)
-        new = {id: self.record() for id in self.ids(count or self.random.randint(1, 60))}
-        ids, vectors = list(new), [as_text(values) for values, _ in new.values()]
-        metadata = [psycopg.types.json.Jsonb(metadata) for _, metadata in new.values()]
-        after = changed(state, index, namespace, state[index].get(namespace, {}) | new)
-        return Step("SELECT pc_upsert(%s, %s, %s::text[], %s::vector[], %s::jsonb[])", [index, namespace, ids, vectors, metadata], after)
-
-    def upsert_many(self, state: State) -> Step:
-        return self.upsert(state, self.random.randint(TREE_ROWS, MANY))
-
-    def upsert_json(self, state: State) -> Step:
-        index, namespace = self.place(state)
-        new = {id: self.record() for id in self.ids(self.random.randint(1, 8))}
-        vectors = [{"id": id, "values": list(values), "metadata": metadata} for id, (values, metadata) in new.items()]
-        after = changed(state, index, namespace, state[index].get(namespace, {}) | new)
-        return Step("SELECT pc_upsert(%s, %s, %s)", [index, namespace, psycopg.types.json.Jsonb(vectors)], after)
-
-    def update(self, state: State) -> Step | None:
-        place = self.existing(state)
-        records = state[place[0]][place[1]] if place else {}
-        if not records:
-            return None
-        id, values = self.random.choice(sorted(records)), self.numbers.vector()
-        metadata = records[id][1] | {"u": self.random.randrange(1000)}
-        after = changed(state, *place, records | {id: (values, metadata)})
-        set_metadata = psycopg.types.json.Jsonb({"u": metadata["u"]})
-        return Step("SELECT pc_update(%s, %s, %s, %s::vector, %s)", [*place, id, as_text(values), set_metadata], after)
-
-    def filtered(self, state: State) -> tuple[tuple[str, str], psycopg.types.json.Jsonb, set[str]] | None:
-        """A namespace, a filter, and the ids that pass it. Not the shared one: others' records would pass too."""
-        place = self.existing(state, shared=False)
-        if place is None:
-            return None
-        group = self.random.randrange(20)
-        ids = {id for id, (_, metadata) in state[place[0]][place[1]].items() if metadata.get("g") == group}
-        return place, psycopg.types.json.Jsonb({"g": group}), ids
-
-    def update_by_filter(self, state: State) -> Step | None:
-        if (found := self.filtered(state)) is None:
-            return None
-        place, filter, ids = found
-        records, mark = state[place[0]][place[1]], self.random.randrange(1000)
-        new = {id: (records[id][0], records[id][1] | {"f": mark}) for id in ids}
-        set_metadata = psycopg.types.json.Jsonb({"f": mark})
-        return Step(
-            "SELECT pc_update(%s, %s, filter => %s, set_metadata => %s)",
-            [*place, filter, set_metadata],
-            changed(state, *place, records | new),
-        )
-
-    def update_by_sql(self, state: State) -> Step | None:
-        place = self.existing(state)
-        records = state[place[0]][place[1]] if place else {}
-        if not records:
-            return None
-        ids, metadata = self.some_ids(records, 10), {"s": self.random.randrange(1000)}
-        new = {id: (records[id][0], metadata) for id in ids if id in records}
-        return Step(
-            f'UPDATE "{place[0]}" SET metadata = %s WHERE namespace = %s AND id = ANY (%s)',
-            [psycopg.types.json.Jsonb(metadata), place[1], ids],
-            changed(state, *place, records | new),
-        )
-
-    def delete(self, state: State) -> Step | None:
-        place = self.existing(state)
-        if place is None:
-            return None
-        records = state[place[0]][place[1]]
-        ids = self.some_ids(records, max(10, len(records) // 3))
-        left = {id: record for id, record in records.items() if id not in set(ids)}
-        return Step("SELECT pc_delete(%s, %s, %s::text[])", [*place, ids], changed(state, *place, left))
-
-    def delete_by_filter(self, state: State) -> Step | None:
-        if (found := self.filtered(state)) is None:
-            return None
-        place, filter, ids = found
-        left = {id: record for id, record in state[place[0]][place[1]].items() if id not in ids}
-        return Step("SELECT pc_delete(%s, %s, filter => %s)", [*place, filter], changed(state, *place, left))
-
-    def delete_all(self, state: State) -> Step | None:
-        place = self.existing(state, shared=False)
-        if place is None:
-            return None
-        sql = self.random.choice(("pc_delete(%s, %s, delete_all => true)", "pc_delete_namespace(%s, %s)"))
-        return Step(f"SELECT {sql}", list(place), changed(state, *place, None))
-
-    def create_namespace(self, state: State) -> Step | None:
-        index, namespace = self.random.choice(sorted(state)), self.name()
-        if namespace in state[index]:
-            return None
-        return Step("SELECT pc_create_namespace(%s, %s)", [index, namespace], changed(state, index, namespace, {}))
-
-    def rename(self, state: State) -> Step | None:
-        place, name = self.existing(state, shared=False), self.name()
-        if place is None or name in state[place[0]]:
-            return None
-        index, namespace = place
-        after = changed(changed(state, *place, None), index, name, state[index][namespace])
-        return Step("SELECT pc_rename_namespace(%s, %s, %s)", [index, namespace, name], after)
-
-    def copy(self, state: State) -> Step | None:
-        place, to, name = self.existing(state, shared=False), self.random.choice(sorted(state)), self.name()
-        if place is None or name in state[to]:
-            return None
-        after = changed(state, to, name, state[place[0]][place[1]])
-        return Step("SELECT pc_copy_namespace(%s, %s, %s, to_index => %s)", [*place, name, to], after)
-
-    def toggle_index(self, state: State) -> Step:
-        """Creates the client's own index, or drops it with all its namespaces."""
-        if self.own in state:
-            after = {index: namespaces for index, namespaces in state.items() if index != self.own}
-            return Step("SELECT pc_delete_index(%s)", [self.own], after)
-        metric = self.random.choice(("cosine", "dotproduct", "euclidean"))
-        return Step("SELECT pc_create_index(%s, %s, %s)", [self.own, DIMENSION, metric], {**state, self.own: {}})
 
     # how it does it
 
@@ -421,7 +219,7 @@ class Load:
         self.note(f"failed with {error.sqlstate}")
 
     def settle(self, connection: psycopg.Connection):
-        """After a crash: ends prepared transactions, and finds out of each statement in doubt whether it took effect. Anything between is an error."""
+        """After a crash: ends prepared transactions, and finds out of each statement in doubt whether it took effect, whole or not."""
         there = {gid for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall()}
         for client in self.clients:
             if (prepared := client.prepared) is not None:

@@ -1,7 +1,7 @@
 """One scene for each operation of several steps: what is there before, and the statement that takes the steps.
 
-Each has an index of its own, so that several can be played side by side. A statement that is stopped has changed no record when the server has been
-killed, but for those that say otherwise.
+Each has an index of its own, so that several can be played side by side. A statement that is stopped has changed no record when the server
+has been killed, but for those that say otherwise.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable
 
 import psycopg
-from load import DIMENSION, TREE_ROWS
 from model import Model, Record
+from operations import DIMENSION, TREE_ROWS
 from vectors import Numbers, as_text
 
 #: Records of which an index learns, and of which it has a centre.

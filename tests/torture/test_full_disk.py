@@ -1,4 +1,4 @@
-"""The disk becomes full under load: statements fail with 53100, or the server ends where PostgreSQL cannot go on; when there is room again all is there."""
+"""The disk becomes full under load: statements fail with 53100, or the server ends where it cannot go on; with room again all is there."""
 
 import time
 

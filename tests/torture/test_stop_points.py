@@ -1,8 +1,8 @@
 """The server killed while processes stand at every named place of every operation of several steps; then it goes on working.
 
-Places are src/stop_point.rs's. Only builds with debug assertions have them. Each scene is played to its end once, to learn which places it comes to;
-then again for each place, and is stopped there. A dozen stand side by side before the server is killed. The short form plays two dozen, others each time, and
-also fails if a place is come to by no scene.
+Places are src/stop_point.rs's. Only builds with debug assertions have them. Each scene is played to its end once, to learn which places it
+comes to; then again for each place, and is stopped there. A dozen stand side by side before the server is killed. The short form plays two
+dozen, others each time, and also fails if a place is come to by no scene.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Theatre:
         while line not in self.server.log():
             assert time.monotonic() < end, f"{statement} does not come to {place}"
             connection.pgconn.consume_input()
-            assert connection.pgconn.is_busy(), f"{statement} ended without coming to {place}: {connection.pgconn.get_result().error_message}"
+            assert connection.pgconn.is_busy(), f"{statement} ended without coming to {place}: {connection.pgconn.get_result()}"
             time.sleep(0.01)
 
     def crash(self, checkpoint: bool = False):
