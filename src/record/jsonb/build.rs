@@ -5,6 +5,7 @@ use super::*;
 use serde_json::Value as Json;
 
 /// The `jsonb` of a JSON text, without its length header.
+#[cfg(test)]
 pub fn jsonb(json: &str) -> Vec<u8> {
     of_value(&serde_json::from_str(json).unwrap())
 }
