@@ -149,7 +149,7 @@ fn each_bit_is_its_own_entrys_and_nan_is_a_candidate() {
         let scan = |block: &[u8], query: &BlockQuery<'_>, threshold| {
             (table.scan_block)(block, query, threshold, &mut [0.0; BLOCK_ENTRIES])
         };
-        for entry in 0..BLOCK_ENTRIES {
+        for entry in (0..BLOCK_ENTRIES).step_by(STRIDE.min(7)) {
             let mut block = block(&mut random, 64, [1.0, 0.0, 0.0], 0);
             for (add, error, expected) in [
                 (-1.0f32, 0.0f32, 1 << entry),
