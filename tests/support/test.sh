@@ -9,6 +9,7 @@ set -euo pipefail
 logs=$target/test-logs
 summary=$logs/summary
 passed=0 failed=0 skipped=0
+newer_bin= # programs of a newer PostgreSQL with Conifer in it, once there are some: pg_upgrade goes there
 
 # Reads a runner's own closing lines: cargo's, pg_regress's of 15 and of 16 on, pytest's. Prints passed, failed, skipped.
 count() {
@@ -103,7 +104,7 @@ pytests() {
   "$server_bin/createdb" conifer_client
   cd "$repo"
   PATH=$server_bin:$PATH PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_DSN="host=$PGHOST user=postgres dbname=conifer_client" \
-    CONIFER_TEST_BIN=$server_bin "$python" -m pytest -p no:cacheprovider -q -rs "$folder"
+    CONIFER_TEST_BIN=$server_bin CONIFER_TEST_BIN_NEWER=$newer_bin "$python" -m pytest -p no:cacheprovider -q -rs "$folder"
 }
 
 # All suites that need a server, on one PostgreSQL.
@@ -130,6 +131,7 @@ test_version() {
   suite "client tests $pg" pytests tests/client
   suite "bench tests $pg" pytests tests/bench
   suite "torture tests $pg" pytests tests/torture
+  newer_bin=${newer_bin:-$server_bin}
 }
 
 # The newest and the oldest, and the one that was named.

@@ -8,6 +8,7 @@ set -euo pipefail
 
 results=$target/torture
 failed=()
+newer_bin= # as in test.sh
 
 # One part, whatever it finds.
 part() {
@@ -27,7 +28,7 @@ torture_tests() {
   python=$(venv)/bin/python
   "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/client/requirements.txt"
   cd "$repo"
-  PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_BIN=$server_bin TORTURE_FULL=1 TORTURE_RESULTS=$results/$pg \
+  PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_BIN=$server_bin CONIFER_TEST_BIN_NEWER=$newer_bin TORTURE_FULL=1 TORTURE_RESULTS=$results/$pg \
     "$python" -m pytest -p no:cacheprovider -q -rs "$@"
 }
 
@@ -42,6 +43,7 @@ torture_version() {
   # Stop points are in debug builds alone.
   step "install Conifer ($pg, debug)" cargo pgrx install --pg-config "$server_config"
   part "stop points $pg" torture_tests tests/torture -k stop_point
+  newer_bin=${newer_bin:-$server_bin}
 }
 
 need_tools

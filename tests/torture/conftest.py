@@ -18,6 +18,9 @@ import pytest
 from server import Server
 
 FULL = os.environ.get("TORTURE_FULL") == "1"
+#: Of a server's log when its test failed.
+LAST_LINES = 60
+HAS_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_report_header() -> str:
@@ -66,18 +69,29 @@ def servers(programs: pathlib.Path):
         return made[-1]
 
     try:
-        yield make
+        yield make, made
     finally:
         for server in made:
             server.destroy()
             server.directory.parent.rmdir()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remembers that a test has failed, for the fixture that then shows what its servers said."""
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def make_server(programs):
-    """make_server(name='primary', settings=None, programs=None): a Server not yet initialised; destroyed after the test."""
-    with servers(programs) as make:
+def make_server(programs, request):
+    """make_server(name='primary', settings=None, programs=None): a Server not yet initialised; destroyed after the test, the end of its log told if that failed."""
+    with servers(programs) as (make, made):
         yield make
+        if request.node.stash.get(HAS_FAILED, False):
+            for server in made:
+                print(f"-- the log of {server.directory.name}:", *server.log().splitlines()[-LAST_LINES:], sep="\n")
 
 
 @pytest.fixture
@@ -89,7 +103,7 @@ def server(make_server) -> Server:
 @pytest.fixture(scope="module")
 def shared_server(programs):
     """A running server for all tests of a file that leave it whole."""
-    with servers(programs) as make:
+    with servers(programs) as (make, _):
         yield make().init()
 
 
