@@ -72,10 +72,16 @@ class Canceller:
         try:
             yield
         finally:
-            if operation.in_transaction:
-                self.worker.execute("ROLLBACK")
+            self._undisturbed("ROLLBACK" if operation.in_transaction else "SELECT")
             for name in settings:
                 self.worker.execute(f"RESET {name}")
+
+    def _undisturbed(self, statement: str):
+        """Once more, if a cancel that came too late for the operation broke off this one."""
+        try:
+            self.worker.execute(statement)
+        except psycopg.errors.QueryCanceled:
+            self.worker.execute(statement)
 
     def duration(self, operation: Operation) -> float:
         """How long it takes from beginning to end."""
