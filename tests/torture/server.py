@@ -159,6 +159,12 @@ class Server:
         with psycopg.connect(self.dsn(name), autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {SCHEMA}; CREATE EXTENSION conifer SCHEMA {SCHEMA}")
 
+    def is_debug_build(self) -> bool:
+        """Is the Conifer that is installed one with debug assertions?"""
+        with self.connect() as connection:
+            connection.execute("LOAD 'conifer'")
+            return connection.execute("SELECT current_setting('conifer.stop_points', true) IS NOT NULL").fetchone()[0]
+
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
