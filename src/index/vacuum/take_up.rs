@@ -228,7 +228,7 @@ fn cut(pages: &impl Pages, first: u32, taken: u64) -> Result<(), Error> {
     body.list.first = first;
     body.list.entries = body.list.entries.saturating_sub(taken);
     body.list.dead = 0;
-    body.cuts += 1;
+    body.cuts = body.cuts.wrapping_add(1);
     init(page, Kind::Meta, 0, 0);
     body.write(page);
     edit.commit(StopPoint::Cut)
