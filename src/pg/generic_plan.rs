@@ -37,8 +37,26 @@ pub fn prevent(is_too_broad: fn(Oid) -> bool, condition: &'static str) {
     }
 }
 
-/// "Hook for plugins to get control in planner()".
-#[pg_guard]
+/// PostgreSQL's own, without pgrx's guard, which would take CONTEXT and the like off every error that planning raises.
+mod unguarded {
+    use core::ffi::{c_char, c_int};
+    use pgrx::pg_sys::{ParamListInfo, PlannedStmt, Query};
+
+    unsafe extern "C-unwind" {
+        pub(super) fn standard_planner(
+            query: *mut Query,
+            text: *const c_char,
+            options: c_int,
+            parameters: ParamListInfo,
+        ) -> *mut PlannedStmt;
+    }
+}
+
+/// "Hook for plugins to get control in planner()". Errors leave by one jump over its frame, which owns nothing.
+#[expect(
+    ffi_unwind_calls,
+    reason = "called by PostgreSQL, over a frame without destructors"
+)]
 unsafe extern "C-unwind" fn planner(
     query: *mut pg_sys::Query,
     text: *const core::ffi::c_char,
@@ -46,20 +64,31 @@ unsafe extern "C-unwind" fn planner(
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
     let previous = INSTALLED.get().and_then(|installed| installed.previous);
-    // SAFETY: the hook's own arguments, during its call. What is called next is PostgreSQL's or another library's; the closure holds the call alone.
-    #[allow(ffi_unwind_calls, reason = "guarded")]
+    let next = previous.unwrap_or(unguarded::standard_planner);
+    // SAFETY: the hook's own arguments, during its call, given on to PostgreSQL or another library.
     unsafe {
-        if let Some(installed) = INSTALLED.get()
-            && parameters.is_null()
-            && is_to_be_refused(query, installed.is_too_broad)
-        {
-            return refused(query, installed.condition);
-        }
-        match previous {
-            Some(previous) => {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
+        if parameters.is_null() {
+            let plan = plan_that_refuses(query);
+            if !plan.is_null() {
+                return plan;
             }
-            None => pg_sys::standard_planner(query, text, options, parameters),
+        }
+        next(query, text, options, parameters)
+    }
+}
+
+/// The plan in place of a generic one that is not to be made; null if there is nothing against it.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_that_refuses(
+    query: *mut pg_sys::Query,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: the query about to be planned.
+    unsafe {
+        match INSTALLED.get() {
+            Some(installed) if is_to_be_refused(query, installed.is_too_broad) => {
+                refused(query, installed.condition)
+            }
+            _ => std::ptr::null_mut(),
         }
     }
 }

@@ -35,9 +35,34 @@ pub fn install_watch(watch: Watch) {
     }
 }
 
-/// "Hook for plugins to get control in ProcessUtility()".
-#[pg_guard]
+/// PostgreSQL's own, without pgrx's guard, which would take CONTEXT and the like off every error that a statement raises.
+mod unguarded {
+    use pgrx::pg_sys::{
+        DestReceiver, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
+        QueryEnvironment,
+    };
+    use std::ffi::c_char;
+
+    unsafe extern "C-unwind" {
+        pub(super) fn standard_ProcessUtility(
+            statement: *mut PlannedStmt,
+            text: *const c_char,
+            is_read_only: bool,
+            context: ProcessUtilityContext::Type,
+            parameters: ParamListInfo,
+            environment: *mut QueryEnvironment,
+            destination: *mut DestReceiver,
+            completion: *mut QueryCompletion,
+        );
+    }
+}
+
+/// "Hook for plugins to get control in ProcessUtility()". Errors leave by one jump over its frame, which owns nothing.
 #[expect(clippy::too_many_arguments, reason = "the hook's type")]
+#[expect(
+    ffi_unwind_calls,
+    reason = "called by PostgreSQL, over a frame without destructors"
+)]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -48,40 +73,35 @@ unsafe extern "C-unwind" fn process_utility(
     destination: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    let installed = INSTALLED.get();
-    // SAFETY: the hook's own arguments, during its call. What is called next is PostgreSQL's or another library's; the closure holds the call alone.
-    #[allow(ffi_unwind_calls, reason = "guarded")]
+    let previous = INSTALLED.get().and_then(|installed| installed.previous);
+    let next = previous.unwrap_or(unguarded::standard_ProcessUtility);
+    // SAFETY: the hook's own arguments, during its call, given on to PostgreSQL or another library.
     unsafe {
-        if let Some(installed) = installed {
+        look_at(statement);
+        next(
+            statement,
+            text,
+            is_read_only,
+            context,
+            parameters,
+            environment,
+            destination,
+            completion,
+        );
+    }
+}
+
+/// Tells the watch of what a statement is about, and raises its error.
+#[pg_guard]
+unsafe extern "C-unwind" fn look_at(statement: *mut pg_sys::PlannedStmt) {
+    if let Some(installed) = INSTALLED.get() {
+        // SAFETY: the statement about to be executed.
+        unsafe {
             each_whole(
                 &mut |table, whole| (installed.watch)(table, whole),
                 (*statement).utilityStmt,
-            );
-        }
-        match installed.and_then(|installed| installed.previous) {
-            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                previous(
-                    statement,
-                    text,
-                    is_read_only,
-                    context,
-                    parameters,
-                    environment,
-                    destination,
-                    completion,
-                );
-            }),
-            None => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                is_read_only,
-                context,
-                parameters,
-                environment,
-                destination,
-                completion,
-            ),
-        }
+            )
+        };
     }
 }
 

@@ -345,3 +345,21 @@ def test_search_path(database, session, metric, way):
         session.execute(f"SET search_path = {OURS}, public")
         session.execute("DROP SCHEMA IF EXISTS impostors CASCADE")
         session.execute("DROP OWNED BY conifer_hostile; DROP ROLE conifer_hostile")
+
+
+@pytest.mark.parametrize(
+    "statement, field, wanted",
+    [
+        ("DO $$ BEGIN PERFORM 1 / 0; END $$", "context", "inline_code_block"),
+        ("CALL pc_delete_index_in_batches('none')", "context", "pc_delete_index_in_batches"),
+        ("EXPLAIN ANALYZE INSERT INTO told VALUES (1), (1)", "constraint_name", "told_pkey"),
+        ("CREATE TABLE told (a integer, b integer, a text)", "sqlstate", "42701"),
+        ("EXPLAIN SELECT nothing FROM told", "statement_position", "16"),
+    ],
+)
+def test_what_errors_of_others_tell_is_kept(connection, statement, field, wanted):
+    """The hooks that watch statements being planned and executed take nothing off the errors that come by."""
+    connection.execute("SELECT pc_list_indexes(); CREATE TEMPORARY TABLE IF NOT EXISTS told (a integer PRIMARY KEY)")
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(statement)
+    assert wanted in getattr(error.value.diag, field)
