@@ -207,7 +207,8 @@ def test_nothing_but_what_is_documented(indexes, parallel, scaled, seed, record_
     steps += [caller(outcomes, DISTURBANCES, TOLD), caller(outcomes, DISTURBANCES, TOLD), meddler(outcomes)]
     done = at_work(server, steps, scaled(240, 10), seed, settings)
     assert outcomes.unexpected == [], "\n".join(outcomes.unexpected)
-    assert {"query", "upsert", "rename", "delete index", "copy", "vacuum"} <= outcomes.answers.keys()
+    # In ten seconds of a busy machine not everything has had its turn.
+    assert scaled({"query", "upsert", "rename", "delete index", "copy", "vacuum"}, {"query", "upsert"}) <= outcomes.answers.keys()
     record_result(f"vanishing-{'workers' if parallel else 'alone'}", statements=sum(done), refused=sum(outcomes.refusals.values()))
     with server.connect() as connection:
         check_catalog(connection)
