@@ -58,7 +58,6 @@ mod unguarded {
 }
 
 /// "Hook for plugins to get control in ProcessUtility()". Errors leave by one jump over its frame, which owns nothing.
-#[expect(clippy::too_many_arguments, reason = "the hook's type")]
 #[expect(
     ffi_unwind_calls,
     reason = "called by PostgreSQL, over a frame without destructors"
