@@ -22,6 +22,9 @@ from watch import check_log
 #: So many processes stand before the server is killed.
 TOGETHER = 12
 
+#: A seed of vectors with which the scenes come to all places.
+VECTORS = 5
+
 #: So many are played in the short form.
 FEW = 2 * TOGETHER
 
@@ -45,7 +48,7 @@ class Theatre:
     """A server and the indexes of the scenes being played on it."""
 
     def __init__(self, server: Server, seed: int):
-        self.server, self.model, self.seed, self.random = server, Model(), seed, random.Random(seed)
+        self.server, self.model, self.random = server, Model(), random.Random(seed)
         self.made = 0
         with server.connect() as connection:
             connection.execute("SELECT pc_create_index(%s, 2)", [BYSTANDER])
@@ -53,8 +56,8 @@ class Theatre:
 
     def stage(self, connection: psycopg.Connection, scene: Scene) -> Stage:
         self.made += 1
-        # The same vectors whenever it is played: it then comes to the same places as often.
-        return Stage(connection, self.model, f"{scene.name}-{self.made}", f"{self.seed}/{scene.name}")
+        # The same vectors whenever it is played, and in every run: whether a list is split depends on them.
+        return Stage(connection, self.model, f"{scene.name}-{self.made}", f"{VECTORS}/{scene.name}")
 
     def prepare(self, scenes: list[Scene]) -> tuple[list[Stage], list[str]]:
         """The stages and the statements; of those that go on after a crash, after it."""
