@@ -44,12 +44,13 @@ pub fn copy_namespace(from: Place<'_>, to: Place<'_>) -> Result<u64, Error> {
     lock_root(from.index)?;
     lock_root(to.index)?;
     partition::prepare(to.index)?;
+    // Names before leaves: who renames the source to this name has both, and waits for the leaf.
+    lock_namespace(to.index, to.namespace)?;
     let select = [Privilege::Select];
     let source = reach(from.index, from.namespace, LockMode::AccessShare, &select)?;
     if matches!(source, Reached::Missing) {
         return Err(unknown(from.index, from.namespace));
     }
-    lock_namespace(to.index, to.namespace)?;
     make_room(to.index, to.namespace)?;
     let plainly = may(to.index, None, &[Privilege::Insert])
         && !relation::has_triggers_or_rules(to.index.root);
