@@ -8,6 +8,7 @@
 use super::catalog::{self, Index, IndexRow};
 use super::{check_may_delete, lock_index, partition};
 use crate::error::Error;
+use crate::pg::access::{self, Privilege};
 use crate::pg::lock_table;
 use crate::pg::relation::{self, Oid};
 use crate::pg::report::OrReport;
@@ -56,12 +57,26 @@ fn check_whole(table: Oid, whole: Whole) -> Result<(), Error> {
     let Ok(Some(IndexRow { index, .. })) = catalog::find_root(table) else {
         return Ok(());
     };
+    // How many there are is for the owner to know; whoever has no rights on the root is refused by PostgreSQL before anything is locked.
+    let is_owner = access::owns(index.root);
     if whole == Whole::Dropped {
-        return check_droppable(&index);
+        return if is_owner {
+            check_droppable(&index)
+        } else {
+            Ok(())
+        };
+    }
+    let has = |privilege| access::has_privileges(index.root, &[privilege]);
+    if !is_owner && !Privilege::ALL.into_iter().any(has) {
+        return Ok(());
     }
     let leaves = count_leaves(index.root, usize::MAX)?;
-    if leaves <= most_planned() {
+    let most = most_planned();
+    if leaves <= most {
         return Ok(());
+    }
+    if !is_owner {
+        return Err(Error::StatementTooBroad { most });
     }
     Err(Error::DdlTooBroad {
         name: index.name,

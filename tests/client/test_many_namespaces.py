@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from conftest import OURS
 from test_concurrency import check_catalog, connect
 
 INDEX = "many"
@@ -133,6 +134,25 @@ def test_of_the_table_alone(admin, statement):
     """What locks no leaf is not refused."""
     with admin.transaction(force_rollback=True):
         admin.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "grant, statement, state",
+    [
+        ("USAGE ON SCHEMA public", "TRUNCATE many", "42501"),
+        ("USAGE ON SCHEMA public", "DROP TABLE many", "42501"),
+        ("USAGE ON SCHEMA public", "LOCK TABLE many", "42501"),
+        ("SELECT ON many", "LOCK TABLE many IN ACCESS SHARE MODE", "54000"),
+        ("SELECT ON many", "DROP TABLE many", "42501"),
+    ],
+)
+def test_others_are_not_told_how_many_there_are(admin, grant, statement, state):
+    with admin.transaction(force_rollback=True):
+        admin.execute(f"CREATE ROLE counter; GRANT USAGE ON SCHEMA {OURS}, public TO counter; GRANT {grant} TO counter; SET LOCAL ROLE counter")
+        with pytest.raises(psycopg.Error) as error, admin.transaction():
+            admin.execute(statement)
+        assert error.value.sqlstate == state
+        assert str(NAMESPACES) not in str(error.value)
 
 
 def test_before_conifer_was_used(admin, database):
