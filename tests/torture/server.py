@@ -101,6 +101,19 @@ class Server:
         words = " ".join(f"-c {name}={value}" for name, value in settings.items())
         self.program("pg_ctl", "start", "-w", "-s", "-t", str(timeout), "-D", self.data, "-l", self.log_file, "-o", words)
 
+    def wait(self, starts: bool = False, timeout: float = 120):
+        """Until it takes connections again after a crash of its own; `starts`: it is started if it has given up."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                self.connect().close()
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < end, f"the server does not come back\n{self.log()[-2000:]}"
+                if starts and self.pid() is None:
+                    self.start()
+                time.sleep(0.05)
+
     def stop(self, mode: str = "fast"):
         self.program("pg_ctl", "stop", "-w", "-s", "-m", mode, "-D", self.data)
 

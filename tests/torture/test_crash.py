@@ -37,18 +37,7 @@ def kill_backend(server: Server, rng: random.Random):
         with pytest.raises(psycopg.OperationalError):
             while time.monotonic() < end:
                 connection.execute("SELECT pg_sleep(0.01)")
-    wait_for(server)
-
-
-def wait_for(server: Server):
-    end = time.monotonic() + 120
-    while True:
-        try:
-            server.connect().close()
-            return
-        except psycopg.OperationalError:
-            assert time.monotonic() < end, "the server does not come back"
-            time.sleep(0.05)
+    server.wait()
 
 
 def cycles(server: Server, seed: int, count: int, crash) -> Load:

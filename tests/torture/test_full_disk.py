@@ -2,7 +2,6 @@
 
 import time
 
-import psycopg
 import pytest
 from load import DISK_FULL, SETTINGS, Load
 from model import verify
@@ -31,20 +30,6 @@ def disk(kind, rounds, make_server):
                 server.kill()
     except CannotMount as reason:
         pytest.skip(f"no {kind} volume: {reason}")
-
-
-def come_up(server: Server):
-    """It runs again: it may have restarted itself, be at it, or have given up for want of room."""
-    end = time.monotonic() + 120
-    while True:
-        try:
-            server.connect().close()
-            return
-        except psycopg.OperationalError:
-            assert time.monotonic() < end, server.log()[-2000:]
-            if server.pid() is None:
-                server.start()
-            time.sleep(0.1)
 
 
 def fill_up(server: Server, disk: Volume, load: Load, failures: int):
@@ -79,7 +64,7 @@ def test_full_disk(disk, seed, scaled, record_result, kind, where, rounds):
         volume.make_room()
         load.ends.set()
         load.join()
-        come_up(server)
+        server.wait(starts=True)
         with server.connect() as connection:
             load.settle(connection)
             verify(connection, load.model())
