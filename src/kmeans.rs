@@ -11,8 +11,10 @@ use rayon::prelude::*;
 
 /// Rounds of assignment and mean that few centroids need. Later ones move little.
 const ROUNDS: usize = 8;
-/// Distances computed between two looks at interrupts: some tens of milliseconds.
-const STEP: usize = 2 << 20;
+/// Elements gone through between two pauses: a fraction of a millisecond, since whoever shares the processor waits for one.
+const STEP: usize = 1 << 19;
+/// Helpers are given so many times as many points at once, so that they seldom wait for each other.
+const TOGETHER: usize = 128;
 
 /// A sample: vectors of one dimension, each rounded to whole multiples of a step of its own, at most 127 of them.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +140,7 @@ pub trait Nearest: Sync {
     /// The number of the nearest to a point, or of one that is hardly farther; 0 if there are none.
     fn nearest(&self, tools: &mut Self::Tools, point: &[f32]) -> u32;
 
-    /// How many points may be asked for between two looks at interrupts.
+    /// How many points one thread may be asked for between two pauses: for a fraction of a millisecond.
     fn step(&self) -> usize;
 }
 
@@ -160,7 +162,7 @@ impl Nearest for Centroids {
     }
 
     fn step(&self) -> usize {
-        (STEP / self.len().max(1)).max(1)
+        (STEP / self.elements.len().max(1)).max(1)
     }
 }
 
@@ -172,7 +174,7 @@ pub struct Kmeans<'a> {
     pub seed: u64,
     /// Those who assign points; none: this thread.
     pub workers: Option<&'a rayon::ThreadPool>,
-    /// Called on this thread between steps of some tens of milliseconds.
+    /// Called on this thread between steps, which take a fraction of a millisecond, or some tens of them where there are workers.
     pub pause: &'a mut dyn FnMut(),
 }
 
@@ -216,7 +218,8 @@ impl Kmeans<'_> {
     /// The number of the nearest for each point.
     fn nearest_of_all<N: Nearest>(&mut self, points: &Points, to: &N) -> Vec<u32> {
         let mut all = vec![0; points.len()];
-        let step = to.step();
+        let together = if self.workers.is_some() { TOGETHER } else { 1 };
+        let step = to.step().saturating_mul(together);
         let find = |(tools, point): &mut (N::Tools, Vec<f32>), number: usize| {
             points.read(number, point);
             to.nearest(tools, point)

@@ -105,7 +105,7 @@ pub fn build(build: &mut IndexBuild) -> Result<Built, Error> {
             &mut state,
             &queries,
             helpers,
-            &mut |scorer, tids| source.keys(scorer, tids),
+            &mut |scorer, tids| source.keys(scorer, tids, &mut || pages.pause()),
         )?;
     }
     Ok(Built {

@@ -8,6 +8,9 @@ use crate::metric::Scorer;
 use crate::pg::heap::fetch::AnyVersion;
 use crate::pg::relation::Relation;
 
+/// Rows looked at between two pauses: for some ten microseconds, or a few hundred where they are stored out of line.
+const STEP: usize = 16;
+
 /// The vector column of an index's table.
 pub struct Source<'r> {
     rows: AnyVersion<'r>,
@@ -26,12 +29,21 @@ impl<'r> Source<'r> {
         self.rows.vector(heap_tid(tid), <[f32]>::to_vec)
     }
 
-    /// The exact keys of rows; None for those that are gone.
-    pub fn keys(&mut self, scorer: &Scorer, tids: &[EntryTid]) -> Result<Vec<Option<f64>>, Error> {
-        let key = |tid: &EntryTid| {
-            let rows = &mut self.rows;
-            rows.vector(heap_tid(*tid), |vector| scorer.exact(vector))
-        };
-        tids.iter().map(key).collect()
+    /// The exact keys of rows; None for those that are gone. `pause` is called between a few of them.
+    pub fn keys(
+        &mut self,
+        scorer: &Scorer,
+        tids: &[EntryTid],
+        pause: &mut dyn FnMut(),
+    ) -> Result<Vec<Option<f64>>, Error> {
+        let mut keys = Vec::with_capacity(tids.len());
+        for some in tids.chunks(STEP) {
+            pause();
+            for tid in some {
+                let rows = &mut self.rows;
+                keys.push(rows.vector(heap_tid(*tid), |vector| scorer.exact(vector))?);
+            }
+        }
+        Ok(keys)
     }
 }

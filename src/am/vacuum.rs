@@ -46,7 +46,7 @@ pub fn clean_up(vacuum: &mut IndexVacuum) -> Result<(), Error> {
         if is_searched && must_learn(state.rows(), state.meta.learned) {
             let queries = queries(&pages, &state, &mut source)?;
             learn(&pages, &mut state, &queries, None, &mut |scorer, tids| {
-                source.keys(scorer, tids)
+                source.keys(scorer, tids, &mut || pages.pause())
             })?;
         }
         done

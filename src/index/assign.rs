@@ -18,8 +18,8 @@ const PARALLEL_PENALTY: f32 = 1.5;
 const AMONG: usize = 32;
 /// Where only the nearest is asked for, for rows of one entry and while lists are chosen by a sample, it is looked for among fewer.
 const AMONG_FOR_ONE: usize = 8;
-/// Points assigned between two looks at interrupts: some tens of milliseconds.
-const STEP: usize = 4096;
+/// Codes looked at between two pauses: a fraction of a millisecond.
+const STEP: usize = 1 << 14;
 
 /// Chooses lists for vectors; its buffers are used again for the next.
 #[derive(Default)]
@@ -149,6 +149,6 @@ impl Nearest for Coded<'_> {
     }
 
     fn step(&self) -> usize {
-        STEP
+        (STEP / self.centroids.len().max(1)).max(1)
     }
 }

@@ -131,7 +131,7 @@ impl Plan {
     }
 
     /// At most so many lists, chosen by a sample; fewer if that is small. Each row is to have so many entries in them. `centre` is what codes of the list that takes new rows are relative to
-    /// already, if they are. `pause` is called between steps of some tens of milliseconds.
+    /// already, if they are. `pause` is called between the steps of [`Kmeans`].
     #[must_use]
     pub fn tree(
         sample: Sample<'_>,
