@@ -37,7 +37,7 @@ def test_a_time_is_kept_below_its_limit(times, kept):
     ],
 )
 def test_what_very_many_tenants_may_cost(metric, kept, missed, unit, wanted):
-    given = {"tenants": 100_000, "clients": 1, "tenants asked": 20_000, "records": 1_000}
+    given = {"tenants": 100_000, "clients": 1, "tenants asked": 20_000, "records": 1_000, "beside": "a load"}
     cells = [sample.cell("conifer", "namespace per tenant", given, **{metric: ([v], unit)}) for v in (kept, missed)]
     assert [line.kept for line in of("e", cells)] == [True, False]
     assert {line[2] for line in map(goals._said, of("e", cells))} == {wanted}

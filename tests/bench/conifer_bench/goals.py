@@ -45,7 +45,7 @@ _MADE = ("tenants", "clients")
 TIMES_FRESH = 1.3
 #: What one of very many tenants may take beside one of a thousand to be made or dropped, beside one of a hundred to be asked.
 TIMES_1000TH, TIMES_100TH = 1.5, 1.1
-#: And a tenant's 99th percentile while another is loaded, beside its quiet one.
+#: And a tenant's 99th percentile while another is loaded or vacuumed, beside its quiet one.
 TIMES_QUIET = 2.0
 
 GOALS = [
@@ -55,7 +55,7 @@ GOALS = [
     Goal("e", "query, never asked before, beyond that", "untouched_more_ms", "lower", 1.5, _TENANTS),
     Goal("e", "growth of a backend", "backend_growth_bytes", "lower", 64e6, ("tenants", "tenants asked")),
     Goal("e", "counts of all tenants", "stats_seconds", "lower", 5.0, _TENANTS),
-    Goal("e", "p99 beside a tenant's load, times quiet", "p99_times_quiet", "lower", TIMES_QUIET, ("records",)),
+    Goal("e", "p99 beside others' work, times quiet", "p99_times_quiet", "lower", TIMES_QUIET, ("beside",)),
     Goal("g", "query, times a freshly built index's", "at_rest_times_fresh", "lower", TIMES_FRESH, ("state",)),
     Goal("g", "mean recall@10", "recall", "higher", "conifer.recall", ("state",)),
     Goal("i", "mean recall", "recall", "higher", "conifer.recall", ("state", "k")),

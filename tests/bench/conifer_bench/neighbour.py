@@ -1,4 +1,4 @@
-"""Whether tenants are fair to each other: one is asked while another of the same index is loaded at full speed."""
+"""Whether tenants are fair to each other: one is asked while another of the same index is loaded at full speed, and while autovacuum is at that load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import generate, measure
+from . import autovacuum, generate, measure
 from .arrangement import BATCH, Arrangement
 from .clients import Load, Step
 from .conifer import Conifer
@@ -23,13 +23,16 @@ RECORDS = 1_000
 LEAST, MOST = 3.0, 60.0
 #: Records that an HNSW index is given at most: it takes a second and more for a thousand.
 SHARED_MOST = 20_000
+#: PostgreSQL's own manners, but that it looks soon.
+AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s"}
 #: Pieces that the least time is measured in, and statements that a client is given for one: more than it gets through.
 _PIECES, _AHEAD = 4, 100
 
 SETUP = {
     "a neighbour's load": (
         f"one client asks a tenant of {RECORDS:,} records again and again, and so it does while another upserts {BATCH:,} a "
-        f"statement into other tenants, for {LEAST:g} s or longer"
+        f"statement into other tenants, for {LEAST:g} s or longer; then while autovacuum is at those, with its own cost settings "
+        "and looking every second"
     ),
 }
 
@@ -62,17 +65,21 @@ class _Neighbours:
         self.statements = self._statements()
         self.least = context.scaled(LEAST, LEAST, 0.2)
 
-    def __call__(self) -> tuple[dict, dict]:
-        """Quiet and beside the load, each as the metrics of a round."""
+    def __call__(self) -> dict[str, dict]:
+        """The metrics of a round by what was beside the queries; nothing of autovacuum where it was done too soon."""
         quiet = _metrics(self.context.pool.one(self._queries(self.least)).took)
-        beside = self._loaded()
-        return quiet, beside | {"p99_times_quiet": beside["p99_ms"] / quiet["p99_ms"]}
+        beside = {"another tenant's load": self._loaded(), "autovacuum of that load": self._vacuumed()}
+        times = {
+            name: metrics | {"p99_times_quiet": metrics["p99_ms"] / quiet["p99_ms"]} for name, metrics in beside.items() if metrics
+        }
+        return {"nothing": quiet} | times
 
-    def cells(self, rounds: list[tuple[dict, dict]]) -> list[dict]:
+    def cells(self, rounds: list[dict[str, dict]]) -> list[dict]:
         given = {"k": self.context.k, "clients": 1, **self.setting, "records": RECORDS}
         return [
-            cell(self.arrangement, given | {"beside": beside}, list(metrics))
-            for beside, metrics in zip(("nothing", "another tenant's load"), zip(*rounds, strict=True), strict=True)
+            cell(self.arrangement, given | {"beside": beside}, [found[beside] for found in rounds])
+            for beside in rounds[0]
+            if all(beside in found for found in rounds)
         ]
 
     def _loaded(self) -> dict:
@@ -90,6 +97,20 @@ class _Neighbours:
             loading += float(loaded.began[-1] + loaded.took[-1])
             del ahead[: len(loaded.took)]
         return _metrics(np.concatenate(took)) | {"rows_per_second": records / loading}
+
+    def _vacuumed(self) -> dict | None:
+        """Pieces at whose beginning and end autovacuum was at work; None if there was none within the time that is waited."""
+        context, took, seconds = self.context, [], self.least / _PIECES
+        patience = context.scaled(10 * self.least, 5 * self.least, 1.5)
+        begun = time.perf_counter()
+        with autovacuum.switched_on(context, AUTOVACUUM), context.connect("pgv") as connection:
+            while sum(map(np.sum, took)) < self.least and time.perf_counter() - begun < patience:
+                was_at_work = autovacuum.is_at_work(connection)
+                asked = context.pool.one(self._queries(seconds))
+                if was_at_work and autovacuum.is_at_work(connection):
+                    took.append(asked.took)
+            autovacuum.end(connection)
+        return _metrics(np.concatenate(took)) if took else None
 
     def _queries(self, seconds: float) -> Load:
         return query_load(self.context, self.arrangement, self.context.dataset.queries, self.setting, seconds=seconds)

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from . import lifecycle, measure
+from . import autovacuum, lifecycle, measure
 from .arrangement import Arrangement
 from .context import Context
 from .data import Truth
@@ -34,10 +34,7 @@ def at_rest(context: Context) -> float:
     begun = last = time.perf_counter()
     with context.connect("pgv") as connection:
         while (now := time.perf_counter()) - last < quiet(context):
-            at_work = connection.execute(
-                "SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND datname = current_database()"
-            ).fetchone()
-            if at_work:
+            if autovacuum.is_at_work(connection):
                 last = now
             if now - begun > patience(context):
                 raise measure.ThrownAway(f"autovacuum was still at work after {patience(context)} s")

@@ -3,13 +3,11 @@ worth in the end beside a freshly built one; then most of it is deleted."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import time
 
 import numpy as np
 
-from .. import measure, upkeep
+from .. import autovacuum, measure, upkeep
 from ..arrangement import BATCH, Arrangement
 from ..clients import Load
 from ..conifer import Conifer
@@ -38,7 +36,7 @@ def run(context: Context) -> dict:
     grown: dict[tuple, list[dict]] = {}
     kept: dict[tuple, list[dict]] = {}
     vacuums = []
-    with _autovacuum(context):
+    with autovacuum.switched_on(context, AUTOVACUUM):
         for number in range(context.rounds):
             round_ = _Round(context, stops, truths)
             for key, found in round_.grow(
@@ -109,30 +107,6 @@ def _by_arrangement(context: Context, grown: dict):
     for (name, setting, where), rounds in grown.items():
         arrangement = named[name]
         yield (arrangement, search_of(context, arrangement), setting, where), rounds
-
-
-@contextlib.contextmanager
-def _autovacuum(context: Context):
-    """Switched on for the server, and back to what it was."""
-    with context.connect("pgv") as connection:
-        before = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in AUTOVACUUM}
-        try:
-            _configure(connection, AUTOVACUUM)
-            yield
-        finally:
-            _configure(connection, before)
-
-
-def _configure(connection, settings: dict):
-    """Changes settings of the running server, and waits until they hold."""
-    for name, value in settings.items():
-        connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-    connection.execute("SELECT pg_reload_conf()")
-    for _ in range(50):
-        if connection.execute("SHOW autovacuum").fetchone()[0] == settings["autovacuum"]:
-            return
-        time.sleep(0.1)
-    raise measure.ThrownAway("autovacuum stays as it is: the server's command line sets it")
 
 
 class _Round:
