@@ -32,6 +32,24 @@ pub unsafe fn tuple_desc_attr(
     }
 }
 
+/// Raises PostgreSQL's error where its current user, or the owner of a view it reads, has no right to a query's relations (executor/execMain.c). Partitions, which
+/// planning adds to them, are under their root's rights.
+///
+/// # Safety
+/// `query` must be one that the planner is at.
+pub unsafe fn check_rights(query: *mut pg_sys::Query) {
+    #[cfg(feature = "pg15")]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ExecCheckRTPerms((*query).rtable, true);
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        pg_sys::ExecCheckPermissions((*query).rtable, (*query).rteperminfos, true);
+    }
+}
+
 /// Begins an index scan for `keys` equality or range keys, no order-by.
 ///
 /// # Safety

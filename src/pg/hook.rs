@@ -1,5 +1,6 @@
 //! Planner hooks: installed once, chained to whoever was there before.
 
+use super::compat;
 use super::node::PlannedRelation;
 use super::relation::Oid;
 use pgrx::pg_guard;
@@ -50,8 +51,9 @@ unsafe extern "C-unwind" fn rel_pathlist(
     (installed.offer)(&unsafe { PlannedRelation::new(root, rel, rte) });
 }
 
-/// Watches the relations a query is planned for: the OID of each, partitions included, and how many the query has so far.
-pub type Watch = fn(Oid, usize);
+/// Watches the relations a query is planned for: the OID of each, partitions included, and how many the query has so far. The last is to be called before it is
+/// refused: it raises the error of whoever has no right to the query, which PostgreSQL would look at only once it is planned.
+pub type Watch = fn(Oid, usize, &dyn Fn());
 
 struct Watching {
     previous: pg_sys::get_relation_info_hook_type,
@@ -89,6 +91,18 @@ unsafe extern "C-unwind" fn relation_info(
         }
     }
     // SAFETY: the query being planned; partitions are added to its range table one by one as they are opened.
-    let planned = unsafe { (*(*root).parse).rtable.as_ref() }.map_or(0, |list| list.length);
-    (watching.watch)(relation, usize::try_from(planned).unwrap_or(0));
+    let (query, planned) = unsafe {
+        let query = (*root).parse;
+        (
+            query,
+            (*query).rtable.as_ref().map_or(0, |list| list.length),
+        )
+    };
+    // SAFETY: the same.
+    let check_rights = || unsafe { compat::check_rights(query) };
+    (watching.watch)(
+        relation,
+        usize::try_from(planned).unwrap_or(0),
+        &check_rights,
+    );
 }
