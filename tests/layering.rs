@@ -122,10 +122,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const ROLE_SWITCHES: &[&str] = &[
     "am/check.rs: look_over_as_owner",
     "am/check.rs: violations",
+    "namespace/bucket.rs: create_bucket",
     "namespace/partition.rs: as_owner",
     "namespace/partition.rs: attach_leaf",
     "namespace/partition.rs: change_rights",
-    "namespace/partition.rs: create_bucket",
     "namespace/partition.rs: create_detached",
     "namespace/partition.rs: create_leaf",
     "namespace/partition.rs: drop_leaf",

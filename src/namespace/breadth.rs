@@ -6,7 +6,8 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index, IndexRow};
-use super::{check_may_delete, lock_index, partition};
+use super::locks::lock_index;
+use super::{check_may_delete, partition};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::lock_table;

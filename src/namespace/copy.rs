@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
+use super::locks::{lock_namespace, lock_root};
 use super::record::Record;
 use super::{
-    Leaf, Reached, denied, limits, lock_namespace, lock_root, make_room, may, partition, reach,
-    read, sql, unknown, write,
+    Leaf, Reached, denied, limits, make_room, may, partition, reach, read, sql, unknown, write,
 };
 use crate::error::Error;
 use crate::metric::Metric;

@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
-use super::{cache, denied, lock_namespace, lock_root};
+use super::locks::{lock_namespace, lock_root};
+use super::{cache, denied};
 use crate::error::Error;
 use crate::pg::access;
 use crate::pg::heap;

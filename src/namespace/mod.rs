@@ -6,16 +6,19 @@
 #![forbid(unsafe_code)]
 
 pub mod breadth;
+mod bucket;
 pub mod by_filter;
 mod cache;
 pub mod catalog;
 pub mod copy;
 mod find;
 pub mod limits;
+mod locks;
 mod partition;
 pub mod pin;
 pub mod read;
 pub mod record;
+mod remove;
 pub mod rename;
 pub mod rights;
 pub mod search;
@@ -30,11 +33,12 @@ use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{drop_locks, extension, heap, transaction, uncached, writer};
+use crate::pg::{transaction, uncached, writer};
 use crate::storage;
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
-use std::ffi::CStr;
+use locks::{lock_index, lock_namespace, lock_root};
+pub use remove::{Dropped, delete_all, drop_namespace};
 use std::rc::Rc;
 
 /// Called once when the library is loaded.
@@ -190,75 +194,6 @@ fn make_room(index: &Index, namespace: &str) -> Result<(), Error> {
         index: index.name.clone(),
         namespace: namespace.into(),
     })
-}
-
-/// What dropping a namespace did.
-pub enum Dropped {
-    /// There was none.
-    Missing,
-    /// It is gone; so many records went with it, if they were to be counted.
-    Records(u64),
-}
-
-/// Pages up to which the records of a dropped namespace are counted one by one: 8 MB.
-const COUNTED_PAGES: u32 = 1024;
-
-/// Drops a namespace: its leaf goes whole, in a time that does not depend on its size. Needs DELETE on the root, or on
-/// the leaf, and no row security in between; or to own the index. Rights come before the lock: without them nobody is made to wait.
-pub fn drop_namespace(index: &Index, namespace: &str) -> Result<Dropped, Error> {
-    remove_all(index, namespace, false)
-}
-
-/// Deletes all records of a namespace as fast as that; it is gone then, unless somebody was granted rights on it, who could not make it again.
-pub fn delete_all(index: &Index, namespace: &str) -> Result<Dropped, Error> {
-    remove_all(index, namespace, true)
-}
-
-fn remove_all(index: &Index, namespace: &str, keeps_rights: bool) -> Result<Dropped, Error> {
-    check_may_drop(index, catalog::find_namespace(index.root, namespace)?)?;
-    lock_namespace(index, namespace)?;
-    let row = catalog::find_namespace(index.root, namespace)?;
-    let Some(row) = check_may_drop(index, row)? else {
-        return Ok(Dropped::Missing);
-    };
-    let mut records = 0;
-    // A table that was detached is no namespace's, before as after others let go of it.
-    if is_free(index, namespace)? {
-        return Ok(Dropped::Missing);
-    }
-    drop_locks::lock_for_drop(row.leaf);
-    if is_free(index, namespace)? {
-        return Ok(Dropped::Missing);
-    }
-    if let Some(relation) = Relation::try_open(row.leaf, LockMode::AccessExclusive) {
-        let snapshot = transaction::WriteSnapshot::push();
-        if leaf::is_leaf(&relation) {
-            records = heap::estimate_count(&relation, snapshot.get(), COUNTED_PAGES);
-        }
-    }
-    if keeps_rights && access::has_own_rights(row.leaf) {
-        // Whoever was granted TRIGGER on the leaf may have put code there that is not to run with its owner's rights.
-        if relation::has_triggers_or_rules(row.leaf) {
-            return sql::empty_leaf(index, row.leaf).map(Dropped::Records);
-        }
-        partition::truncate_leaf(index, row.leaf)?;
-        return Ok(Dropped::Records(records));
-    }
-    partition::drop_leaf(index, row.leaf)?;
-    // The event trigger has removed the row with the table, unless event triggers are off.
-    if let Some(row) = catalog::find_namespace(index.root, namespace)? {
-        catalog::delete_namespace(&row)?;
-    }
-    Ok(Dropped::Records(records))
-}
-
-fn check_may_drop(index: &Index, row: Option<NamespaceRow>) -> Result<Option<NamespaceRow>, Error> {
-    let leaf = row.as_ref().map(|row| row.leaf);
-    if access::owns(index.root) || may(index, leaf, &[Privilege::Delete]) {
-        Ok(row)
-    } else {
-        Err(denied(index))
-    }
 }
 
 /// Creates an index with the caller's rights.
@@ -443,43 +378,4 @@ pub fn may_list(index: &Index, row: &NamespaceRow) -> Result<bool, Error> {
         return Ok(true);
     }
     Ok(access::has_privileges(index.root, &privileges) && sql::has_records(index, &row.name)?)
-}
-
-fn lock_namespace(index: &Index, namespace: &str) -> Result<(), Error> {
-    let root = index.root.to_u32().to_ne_bytes();
-    lock(catalog::NAMESPACES, &[&root, namespace.as_bytes()])
-}
-
-/// Locks a root as readers do, before the buckets and leaves of it that whoever drops the index would wait for.
-fn lock_root(index: &Index) -> Result<(), Error> {
-    if relation::lock(index.root, LockMode::AccessShare) {
-        Ok(())
-    } else {
-        Err(gone(index))
-    }
-}
-
-/// One leaf of an index moves at a time.
-fn lock_moving(index: &Index) -> Result<(), Error> {
-    let root = index.root.to_u32().to_ne_bytes();
-    lock(catalog::BUCKETS, &[&root])
-}
-
-/// In the same order whoever locks them.
-fn lock_namespaces(index: &Index, mut names: [&str; 2]) -> Result<(), Error> {
-    let root = index.root.to_u32().to_ne_bytes();
-    names.sort_unstable_by_key(|name| transaction::name_hash(&[&root, name.as_bytes()]));
-    names
-        .iter()
-        .try_for_each(|name| lock_namespace(index, name))
-}
-
-fn lock_index(name: &str) -> Result<(), Error> {
-    lock(catalog::INDEXES, &[name.as_bytes()])
-}
-
-fn lock(table: &CStr, name: &[&[u8]]) -> Result<(), Error> {
-    let class = relation::lookup(extension::CATALOG_SCHEMA, table)?;
-    transaction::lock_name(class, transaction::name_hash(name));
-    Ok(())
 }

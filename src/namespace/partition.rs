@@ -11,6 +11,7 @@
 //! partition reads that whole catalog.
 #![forbid(unsafe_code)]
 
+use super::bucket::bucket_for;
 use super::catalog::{self, Index};
 use super::gone;
 use super::rights::Change;
@@ -24,9 +25,6 @@ use crate::stop_point::StopPoint::{self, *};
 use pgrx::Spi;
 use std::ffi::CStr;
 
-/// Hash partitions of a root.
-const BUCKET_COUNT: u64 = 1024;
-
 /// Schema of buckets and leaves.
 pub const DATA_SCHEMA: &CStr = c"conifer_data";
 
@@ -34,7 +32,7 @@ pub const DATA_SCHEMA: &CStr = c"conifer_data";
 const LEAF_OPTIONS: &str = "toast_tuple_target = 8160";
 
 /// What a table to be attached takes over.
-const LIKE_ROOT: &str = "INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS";
+pub const LIKE_ROOT: &str = "INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS";
 
 /// Creates the root table in the caller's current schema, with the caller's rights.
 pub fn create_root(name: &str, dimension: usize, metric: Metric) -> Result<Oid, Error> {
@@ -299,7 +297,7 @@ pub fn change_rights(
 
 /// Works on a table with the rights of its owner, who may be another than the root's: ALTER TABLE … OWNER TO does not
 /// reach partitions, and [`adopt`] only what is made or moved.
-fn as_owner<T>(
+pub fn as_owner<T>(
     index: &Index,
     table: Oid,
     work: impl FnOnce() -> Result<T, Error>,
@@ -311,7 +309,7 @@ fn as_owner<T>(
 
 /// Gives a bucket or leaf, which is locked in ACCESS EXCLUSIVE mode, to the root's owner, who may have got the root from another: what is made in it from now on is
 /// not to be the former owner's, and one role must own all that is taken apart and put together.
-fn adopt(index: &Index, table: Oid, parent: Oid) -> Result<(), Error> {
+pub fn adopt(index: &Index, table: Oid, parent: Oid) -> Result<(), Error> {
     let owner = relation::owner(index.root).ok_or_else(|| gone(index))?;
     if relation::owner(table) == Some(owner) {
         return Ok(());
@@ -324,79 +322,11 @@ fn adopt(index: &Index, table: Oid, parent: Oid) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bucket a namespace belongs to, made if it is the first there. It is locked as what is to be done with it will, so that it cannot go meanwhile.
-fn bucket_for(index: &Index, namespace: &str, lock: LockMode) -> Result<Oid, Error> {
-    let bucket = locked_or_new_bucket(index, remainder_of(namespace), lock)?;
-    adopt(index, bucket, index.root)?;
-    Ok(bucket)
-}
-
-fn locked_or_new_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Oid, Error> {
-    if let Some(bucket) = locked_bucket(index, remainder, lock)? {
-        return Ok(bucket);
-    }
-    let class = relation::lookup(extension::CATALOG_SCHEMA, catalog::BUCKETS)?;
-    let root = index.root.to_u32().to_ne_bytes();
-    transaction::lock_name(
-        class,
-        transaction::name_hash(&[&root, &remainder.to_ne_bytes()]),
-    );
-    match locked_bucket(index, remainder, lock)? {
-        Some(bucket) => Ok(bucket), // made while we waited
-        None => create_bucket(index, remainder),
-    }
-}
-
-/// Made apart and attached: ATTACH locks the root no further than against other DDL, where CREATE TABLE … PARTITION OF
-/// would keep every reader of the root out until the first upsert's transaction ends.
-fn create_bucket(index: &Index, remainder: i32) -> Result<Oid, Error> {
-    if !relation::lock(index.root, LockMode::ShareUpdateExclusive) {
-        return Err(gone(index));
-    }
-    let root = relation::qualified_name(index.root).ok_or_else(|| gone(index))?;
-    let (number_name, bucket) = new_name(index, "b")?;
-    as_owner(index, index.root, || {
-        run(
-            BucketCreated,
-            &format!(
-                "CREATE TABLE {bucket} (LIKE {root} {LIKE_ROOT}) PARTITION BY LIST (namespace)"
-            ),
-        )?;
-        run(
-            BucketAttached,
-            &format!(
-                "ALTER TABLE {root} ATTACH PARTITION {bucket}
-             FOR VALUES WITH (MODULUS {BUCKET_COUNT}, REMAINDER {remainder})"
-            ),
-        )
-    })?;
-    let bucket = relation::lookup(DATA_SCHEMA, &c_string(&number_name))?;
-    catalog::insert_bucket(index.root, remainder, bucket)?;
-    Ok(bucket)
-}
-
-fn remainder_of(namespace: &str) -> i32 {
-    (transaction::partition_hash(namespace) % BUCKET_COUNT) as i32
-}
-
-fn locked_bucket(index: &Index, remainder: i32, lock: LockMode) -> Result<Option<Oid>, Error> {
-    let Some(bucket) = catalog::find_bucket(index.root, remainder)? else {
-        return Ok(None);
-    };
-    let is_adopted = relation::owner(bucket) == relation::owner(index.root);
-    let lock = if is_adopted {
-        lock
-    } else {
-        LockMode::AccessExclusive
-    };
-    Ok(relation::lock(bucket, lock).then_some(bucket))
-}
-
 /// An unused name in the data schema: bare and quoted with its schema.
 ///
 /// PostgreSQL shortens the names of indexes, which end in the columns', to 63 bytes: what is cut off must not be the number, or each new one would have to be
 /// told from all there are.
-fn new_name(index: &Index, kind: &str) -> Result<(String, String), Error> {
+pub fn new_name(index: &Index, kind: &str) -> Result<(String, String), Error> {
     const INDEX_BYTES: usize = 30;
     let index_part = &index.name[..index.name.len().min(INDEX_BYTES)];
     loop {
@@ -442,7 +372,7 @@ fn data_schema_owner(otherwise: Oid) -> Oid {
 }
 
 /// Runs one statement that answers no rows: that step of an operation. PostgreSQL's own errors pass through as they are.
-fn run(step: StopPoint, statement: &str) -> Result<(), Error> {
+pub fn run(step: StopPoint, statement: &str) -> Result<(), Error> {
     spi(Spi::run(statement))?;
     stop_point::after(step);
     Ok(())
@@ -454,7 +384,7 @@ fn spi<T>(result: Result<T, pgrx::spi::SpiError>) -> Result<T, Error> {
     })
 }
 
-fn c_string(name: &str) -> std::ffi::CString {
+pub fn c_string(name: &str) -> std::ffi::CString {
     crate::pg::catalog::c_name(name)
 }
 

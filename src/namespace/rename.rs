@@ -4,9 +4,9 @@
 
 use super::catalog::{self, Index};
 use super::limits::Limits;
-use super::{
-    check_may_drop, denied, lock_moving, lock_namespaces, lock_root, make_room, partition, unknown,
-};
+use super::locks::{lock_moving, lock_namespaces, lock_root};
+use super::remove::check_may_drop;
+use super::{denied, make_room, partition, unknown};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::stop_point;

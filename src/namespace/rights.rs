@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::catalog::{self, Index};
-use super::{denied, lock_namespace, partition, unknown};
+use super::locks::lock_namespace;
+use super::{denied, partition, unknown};
 use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::relation::{self, LockMode};

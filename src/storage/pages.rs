@@ -49,6 +49,7 @@ impl<'r> PgPages<'r> {
 
     /// For VACUUM.
     pub fn in_vacuum(index: &'r Relation) -> Self {
+        vacuum_cost::begin();
         Self {
             in_vacuum: true,
             ..Self::new(index)
