@@ -148,3 +148,22 @@ def test_whose(admin):
         assert admin.execute("SELECT namespace FROM pc_usage('usage')").fetchall() == [("own",)]
     finally:
         admin.execute("RESET ROLE; RESET ALL; DROP OWNED BY reader; DROP ROLE reader")
+
+
+def test_small_namespaces_take_no_page_in_vain(connection):
+    """Of 100 records of 384 dimensions five fit a page of the table; their codes a page and the one of an empty index."""
+    connection.execute("SELECT pc_create_index('disk', 384)")
+    connection.execute("SELECT pc_create_namespace('disk', 'empty')")
+    connection.execute(
+        "SELECT pc_upsert('disk', 'small', array_agg('r' || i), array_agg(array_fill(i::real, ARRAY[384])::vector)) FROM generate_series(1, 100) AS i"
+    )
+    pages = connection.execute(
+        """
+        SELECT namespace, pg_relation_size(leaf) / 8192, pg_total_relation_size(leaf) / 8192,
+               (SELECT max(pg_relation_size(indexrelid)) / 8192 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+                WHERE indrelid = leaf AND amname = 'conifer')
+        FROM conifer.namespaces WHERE root = 'disk'::regclass ORDER BY namespace
+        """
+    ).fetchall()
+    assert pages[0] == ("empty", 0, 3, 1)
+    assert pages[1][:2] == ("small", 20) and pages[1][2] <= 29 and pages[1][3] == 2
