@@ -15,7 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// PostgreSQL's page header (SizeOfPageHeaderData); `pg::buffer` asserts it and the offsets below.
 pub const HEADER: usize = 24;
 const PD_LOWER: usize = 12;
-const PD_UPPER: usize = 14;
+pub const PD_UPPER: usize = 14;
 const PD_SPECIAL: usize = 16;
 const PD_PAGESIZE_VERSION: usize = 18;
 /// PG_PAGE_LAYOUT_VERSION of PostgreSQL 8.3 and later.

@@ -102,17 +102,27 @@ class Server:
         self.program("pg_ctl", "start", "-w", "-s", "-t", str(timeout), "-D", self.data, "-l", self.log_file, "-o", words)
 
     def wait(self, starts: bool = False, timeout: float = 120):
-        """Until it takes connections again after a crash of its own; `starts`: it is started if it has given up."""
+        """Until it takes connections again after a crash of its own; `starts`: it is started if it has given up, or waits for a recovery that has."""
         end = time.monotonic() + timeout
         while True:
             try:
                 self.connect().close()
                 return
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
                 assert time.monotonic() < end, f"the server does not come back\n{self.log()[-2000:]}"
+                if starts and self._waits_in_vain(str(error)):
+                    self.kill()
                 if starts and self.pid() is None:
                     self.start()
                 time.sleep(0.05)
+
+    def _waits_in_vain(self, refusal: str) -> bool:
+        """A recovery that fails at once may end before PostgreSQL 18's postmaster has read that it began: it then waits for one that is no more, with no
+        library of ours in it."""
+        postmaster = self.pid()
+        if postmaster is None or "not yet accepting connections" not in refusal:
+            return False
+        return not any("startup" in _command(child) for child in _children(postmaster))
 
     def stop(self, mode: str = "fast"):
         self.program("pg_ctl", "stop", "-w", "-s", "-m", mode, "-D", self.data)
@@ -194,6 +204,14 @@ def _children(postmaster: int) -> list[int]:
             if int(status.read_text().rpartition(")")[2].split()[1]) == postmaster:
                 found.append(int(status.parent.name))
     return found
+
+
+def _command(process: int) -> str:
+    """As it shows itself; empty when it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{process}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _is_alive(process: int) -> bool:

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::layout::page::{SPECIAL, area};
+use crate::layout::page::{PD_UPPER, SPECIAL, area};
 
 impl Model {
     /// Flips so many bits, one at a time: in how many cases a search told of it, and in how many it found rows.
@@ -66,6 +66,18 @@ fn damage_of_a_tree_is_told_and_never_a_panic() {
         let (told, found) = model.damage(1500);
         assert!(told > 50 && found > 50, "{told} told, {found} found");
     }
+}
+
+/// Noted as free, it would be given to the next who wants a page.
+#[test]
+fn a_meta_page_that_looks_new_is_not_used_again() {
+    let mut model = Model::new(64, Metric::Euclidean);
+    model.grow(300);
+    model.pages.with_page(0, |page| page[PD_UPPER..][..2].fill(0));
+    let removal = remove_dead(&model.pages, &mut model.state, &mut |_| false);
+    assert!(matches!(removal, Err(Error::Corrupted { .. })));
+    // Into pages of their own.
+    model.grow(300);
 }
 
 /// Whatever bit of a centroid's step, norm or elements is another, a search says so rather than look at the wrong lists.

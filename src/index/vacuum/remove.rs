@@ -7,6 +7,7 @@ use crate::index::pages::{Edit, Pages};
 use crate::index::state::IndexState;
 use crate::layout::entry::{Entries, EntryTid, Geometry, remove};
 use crate::layout::page::{Kind, is_new, special};
+use crate::layout::{META_BLOCK, corrupted};
 use crate::stop_point::StopPoint;
 use std::collections::HashMap;
 
@@ -46,6 +47,9 @@ pub fn remove_dead(
         pages.pause();
         let found = match entries_of(pages, state.geometry, block, is_dead)? {
             Looked::Entries(found) => found,
+            Looked::Free if block == META_BLOCK => {
+                return Err(corrupted("the meta page is marked as free"));
+            }
             Looked::Free => {
                 pages.found_free(block);
                 continue;
