@@ -55,7 +55,6 @@ fn upsert_directly(
     records: &[NewRecord<'_>],
 ) -> Result<Written, Error> {
     let snapshot = WriteSnapshot::push();
-    leaf.relation.check_replica_identity(true);
     let mut writer = open_writer(leaf, namespace, &snapshot)?;
     writer.upsert_all(namespace, leaf.id_index, records)?;
     let inserted = writer.inserted() > 0;

@@ -126,6 +126,8 @@ impl<'r> Writer<'r> {
                 self.inserted += u64::from(is_inserted);
                 is_inserted
             } else {
+                // Not before: of each table that it is asked of PostgreSQL remembers what publishes it, and a backend may make very many.
+                self.relation.check_replica_identity(true);
                 match self.lock(conflict, false)? {
                     Outcome::Done => {
                         self.replace_locked(conflict)?;
