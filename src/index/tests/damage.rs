@@ -73,7 +73,9 @@ fn damage_of_a_tree_is_told_and_never_a_panic() {
 fn a_meta_page_that_looks_new_is_not_used_again() {
     let mut model = Model::new(64, Metric::Euclidean);
     model.grow(300);
-    model.pages.with_page(0, |page| page[PD_UPPER..][..2].fill(0));
+    model
+        .pages
+        .with_page(0, |page| page[PD_UPPER..][..2].fill(0));
     let removal = remove_dead(&model.pages, &mut model.state, &mut |_| false);
     assert!(matches!(removal, Err(Error::Corrupted { .. })));
     // Into pages of their own.
