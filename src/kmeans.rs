@@ -13,8 +13,8 @@ use rayon::prelude::*;
 const ROUNDS: usize = 8;
 /// Elements gone through between two pauses: a fraction of a millisecond, since whoever shares the processor waits for one.
 const STEP: usize = 1 << 19;
-/// Helpers are given so many times as many points at once, so that they seldom wait for each other.
-const TOGETHER: usize = 128;
+/// Points that helpers are given at once: enough for many of them, who seldom wait for each other then.
+const TOGETHER: usize = 4096;
 
 /// A sample: vectors of one dimension, each rounded to whole multiples of a step of its own, at most 127 of them.
 #[derive(Clone, Debug, Default)]
@@ -174,7 +174,7 @@ pub struct Kmeans<'a> {
     pub seed: u64,
     /// Those who assign points; none: this thread.
     pub workers: Option<&'a rayon::ThreadPool>,
-    /// Called on this thread between steps, which take a fraction of a millisecond, or some tens of them where there are workers.
+    /// Called on this thread between steps: a fraction of a millisecond, or some tens of milliseconds where there are workers.
     pub pause: &'a mut dyn FnMut(),
 }
 
@@ -218,8 +218,7 @@ impl Kmeans<'_> {
     /// The number of the nearest for each point.
     fn nearest_of_all<N: Nearest>(&mut self, points: &Points, to: &N) -> Vec<u32> {
         let mut all = vec![0; points.len()];
-        let together = if self.workers.is_some() { TOGETHER } else { 1 };
-        let step = to.step().saturating_mul(together);
+        let step = self.workers.map_or_else(|| to.step(), |_| TOGETHER);
         let find = |(tools, point): &mut (N::Tools, Vec<f32>), number: usize| {
             points.read(number, point);
             to.nearest(tools, point)
