@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# `make torture`: every torture test at full length, on each PostgreSQL of VERSIONS; ends with a report of what was found.
+# `make torture`: every torture test at full length, on each PostgreSQL of VERSIONS, then SCRIPTS; ends with a report of what was found.
+# JOBS tests run beside each other, but for those that are of times; TESTS chooses some as pytest's -k does; OUT is where the report goes.
 set -euo pipefail
 # shellcheck source=tests/support/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=tests/support/postgres.sh
 . "$repo/tests/support/postgres.sh"
 
-results=$target/torture
+results=${OUT:-$target/torture}
+jobs=${JOBS:-0} # 0: one test after another
+scripts=${SCRIPTS-fuzz miri valgrind deny}
+timed_tests=ends_when_told # how long something takes is asked of a machine that does nothing else
 failed=()
 newer_bin= # as in test.sh
 
@@ -22,14 +26,18 @@ logged() {
   "$@" 2>&1 | tee "$log"
 }
 
-# Torture tests on what is installed: pytest's arguments.
+# Torture tests on what is installed: which of them as pytest's -k says it, and more of pytest's arguments.
 torture_tests() {
-  local python
+  local chosen="($1)${TESTS:+ and ($TESTS)}" python ending=0
+  shift
   python=$(venv)/bin/python
-  "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/client/requirements.txt"
+  "$python" -m pip install --quiet --disable-pip-version-check -r "$repo/tests/client/requirements.txt" -r "$repo/tests/torture/requirements.txt"
   cd "$repo"
   PYTHONDONTWRITEBYTECODE=1 CONIFER_TEST_BIN=$server_bin CONIFER_TEST_BIN_NEWER=$newer_bin TORTURE_FULL=1 TORTURE_RESULTS=$results/$pg \
-    "$python" -m pytest -p no:cacheprovider -q -rs "$@"
+    "$python" -m pytest -p no:cacheprovider -v -rs -k "$chosen" "$@" tests/torture || ending=$?
+  # Of the tests that TESTS chooses some kinds may have none.
+  [ "$ending" != 5 ] || [ -z "${TESTS:-}" ] || ending=0
+  return "$ending"
 }
 
 torture_version() {
@@ -39,19 +47,21 @@ torture_version() {
   use_postgres "$(private_copy "$chosen")"
   mkdir -p "$results/$pg"
   step "install Conifer ($pg, release)" cargo pgrx install --release --pg-config "$server_config"
-  part "torture tests $pg" torture_tests tests/torture
+  part "timed torture tests $pg" torture_tests "$timed_tests"
+  part "torture tests $pg" torture_tests "not $timed_tests" --dist worksteal -n "$jobs"
   # Stop points are in debug builds alone.
   step "install Conifer ($pg, debug)" cargo pgrx install --pg-config "$server_config"
-  part "stop points $pg" torture_tests tests/torture -k stop_point
+  part "stop points $pg" torture_tests stop_point
   newer_bin=${newer_bin:-$server_bin}
 }
 
 need_tools
-rm -rf "$results" && mkdir -p "$results"
+mkdir -p "$results"
+rm -rf "$results"/pg[0-9]* "$results"/*.log "$results/report.md" # of the run before; a folder of the user's may hold more
 for version in ${VERSIONS:-18 15}; do
   torture_version "$version"
 done
-for script in fuzz miri valgrind deny; do
+for script in $scripts; do
   part "$script" logged "$results/$script.log" "$repo/tests/support/$script.sh"
 done
 "$(venv)/bin/python" "$repo/tests/torture/report.py" "$results" "${failed[@]}" | tee "$results/report.md"

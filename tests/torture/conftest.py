@@ -24,6 +24,10 @@ LAST_LINES = 60
 HAS_FAILED = pytest.StashKey[bool]()
 
 
+def pytest_configure():
+    seed_of_run()  # before processes are started that are to have the same
+
+
 def pytest_report_header() -> str:
     return f"torture: {'full' if FULL else 'short'}, seed {seed_of_run()}"
 
