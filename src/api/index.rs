@@ -7,6 +7,7 @@ use crate::metric::Metric;
 use crate::namespace::catalog::{self, IndexRow};
 use crate::namespace::{self, breadth, read};
 use crate::pg::json::{JsonbArg, JsonbOut};
+use crate::pg::regclass::Regclass;
 use crate::pg::relation;
 use crate::pg::report::OrReport;
 use crate::pg::rows::TableIterator;
@@ -57,7 +58,7 @@ fn pc_list_indexes() -> TableIterator<
         name!(metric, String),
         name!(deletion_protection, String),
         name!(tags, JsonbOut),
-        name!(relation, relation::Regclass),
+        name!(relation, Regclass),
     ),
 > {
     let rows = catalog::all_indexes().or_report();
@@ -68,7 +69,7 @@ fn pc_list_indexes() -> TableIterator<
             row.index.metric.name().to_owned(),
             row.deletion_protection,
             JsonbOut::from_text(&row.tags),
-            relation::Regclass(row.index.root),
+            Regclass(row.index.root),
         )
     }))
 }

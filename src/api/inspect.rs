@@ -5,7 +5,7 @@ use crate::am::check;
 use crate::index::search::Effort;
 use crate::layout::meta::GOALS;
 use crate::pg::json::JsonbOut;
-use crate::pg::relation::Regclass;
+use crate::pg::regclass::Regclass;
 use crate::pg::report::OrReport;
 use crate::pg::rows::TableIterator;
 use pgrx::{name, pg_extern};

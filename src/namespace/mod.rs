@@ -9,6 +9,7 @@ pub mod breadth;
 mod bucket;
 pub mod by_filter;
 mod cache;
+mod candidate;
 pub mod catalog;
 pub mod copy;
 mod find;
@@ -33,7 +34,7 @@ use crate::error::Error;
 use crate::pg::access::{self, Privilege};
 use crate::pg::leaf::{self, COLUMNS};
 use crate::pg::relation::{self, LockMode, Oid, Relation};
-use crate::pg::{transaction, uncached, writer};
+use crate::pg::{transaction, uncached};
 use crate::storage;
 use cache::LeafEntry;
 use catalog::{Index, IndexRow, NamespaceRow};
@@ -124,7 +125,7 @@ fn open_leaf(index: &Index, namespace: &str, lock: LockMode) -> Result<Option<Op
                 let usual = leaf::is_leaf(&relation);
                 let (id_index, vector_index) = if usual {
                     let vectors = am::index_on(&relation, leaf::VALUES, index.metric);
-                    (writer::id_index(&relation), vectors)
+                    (leaf::id_index(&relation), vectors)
                 } else {
                     (None, None)
                 };

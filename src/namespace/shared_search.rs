@@ -2,9 +2,10 @@
 //! has set. Workers answer where their best rows are; the caller reads them.
 #![forbid(unsafe_code)]
 
+use super::candidate::{Candidate, RowPlace};
 use super::catalog::Index;
 use super::record::{Parts, Query};
-use super::search::{Best, Candidate, RowPlace, look_into, look_into_leaf};
+use super::search::{Best, look_into, look_into_leaf};
 use super::{Reached, reach};
 use crate::error::Error;
 use crate::filter::Filter;

@@ -1,9 +1,10 @@
 //! What differs between PostgreSQL 15 … 18: every function here presents the newest version's face.
 
 pub mod bitmap;
+pub mod file;
+pub mod heap_slot;
 pub mod tree_walker;
 
-use super::index_relation::FileId;
 use pgrx::pg_sys;
 
 /// Attribute `index` (from 0) of a descriptor: 18 keeps compact copies in front of the full ones.
@@ -328,96 +329,6 @@ pub unsafe fn schema_aclcheck(
     result == pg_sys::AclResult::ACLCHECK_OK
 }
 
-#[cfg(feature = "pg15")]
-type FileLocator = pg_sys::RelFileNode;
-#[cfg(not(feature = "pg15"))]
-type FileLocator = pg_sys::RelFileLocator;
-
-unsafe extern "C-unwind" {
-    /// storage/bufmgr.h, without pgrx's guard.
-    fn ReadRecentBuffer(
-        file: FileLocator,
-        fork: pg_sys::ForkNumber::Type,
-        block: pg_sys::BlockNumber,
-        recent: pg_sys::Buffer,
-    ) -> bool;
-}
-
-/// Pins the buffer a block was last seen in, if it is still there: saves the lookup in the buffer table.
-///
-/// # Safety
-/// Inside a guard. `relation` must be open, `buffer` a number some earlier pin had.
-#[inline]
-#[allow(ffi_unwind_calls, reason = "called inside a guard")]
-pub unsafe fn read_recent_buffer(
-    relation: pg_sys::Relation,
-    block: u32,
-    buffer: pg_sys::Buffer,
-) -> bool {
-    // SAFETY: the caller's contract; the function compares the buffer's tag before it trusts it.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        let file = (*relation).rd_node;
-        #[cfg(not(feature = "pg15"))]
-        let file = (*relation).rd_locator;
-        ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
-    }
-}
-
-/// The name of a relation's main file for the storage manager.
-#[cfg(feature = "pg15")]
-fn locator(file: FileId) -> pg_sys::RelFileNode {
-    pg_sys::RelFileNode {
-        spcNode: pg_sys::Oid::from(file.0),
-        dbNode: pg_sys::Oid::from(file.1),
-        relNode: pg_sys::Oid::from(file.2),
-    }
-}
-
-/// The name of a relation's main file for the storage manager.
-#[cfg(not(feature = "pg15"))]
-fn locator(file: FileId) -> pg_sys::RelFileLocator {
-    pg_sys::RelFileLocator {
-        spcOid: pg_sys::Oid::from(file.0),
-        dbOid: pg_sys::Oid::from(file.1),
-        relNumber: pg_sys::Oid::from(file.2),
-    }
-}
-
-/// Pins a page of a relation that need not be open.
-///
-/// # Safety
-/// The relation is locked, not temporary, and has such a page.
-pub unsafe fn read_uncached(
-    file: FileId,
-    is_permanent: bool,
-    block: u32,
-    strategy: pg_sys::BufferAccessStrategy,
-) -> pg_sys::Buffer {
-    // SAFETY: the caller's contract.
-    unsafe {
-        pg_sys::ReadBufferWithoutRelcache(
-            locator(file),
-            pg_sys::ForkNumber::MAIN_FORKNUM,
-            block,
-            pg_sys::ReadBufferMode::RBM_NORMAL,
-            strategy,
-            is_permanent,
-        )
-    }
-}
-
-/// Closes the file of a relation that was read without being open.
-///
-/// # Safety
-/// Nobody goes on with a storage-manager handle on it that was had before.
-pub unsafe fn close_file(file: FileId) {
-    /// InvalidBackendId, INVALID_PROC_NUMBER: not a temporary relation.
-    const NO_BACKEND: i32 = -1;
-    // SAFETY: the caller's contract.
-    unsafe { pg_sys::smgrclose(pg_sys::smgropen(locator(file), NO_BACKEND)) };
-}
-
 /// Does the path key ask for ascending order?
 ///
 /// # Safety
@@ -438,53 +349,6 @@ pub unsafe fn pathkey_is_ascending(pathkey: *const pg_sys::PathKey) -> bool {
     unsafe { (*pathkey).pk_strategy == pg_sys::BTLessStrategyNumber as core::ffi::c_int }
 }
 
-/// Asks, before the executor initialises a custom scan, for a scan slot that holds heap tuples.
-///
-/// # Safety
-/// `state` points to a `CustomScanState` that `CreateCustomScanState` is about to return.
-#[cfg(not(feature = "pg15"))]
-pub unsafe fn request_heap_slot(state: *mut pg_sys::CustomScanState) {
-    // SAFETY: live by the caller's promise; the table of slot functions is a constant of the server.
-    unsafe { (*state).slotOps = &raw const pg_sys::TTSOpsBufferHeapTuple }
-}
-
-/// PostgreSQL 15 cannot be asked; see [`ensure_heap_slot`].
-///
-/// # Safety
-/// None is needed here.
-#[cfg(feature = "pg15")]
-pub unsafe fn request_heap_slot(_state: *mut pg_sys::CustomScanState) {}
-
-/// Nothing is left to do: the slot was asked for.
-///
-/// # Safety
-/// None is needed here.
-#[cfg(not(feature = "pg15"))]
-pub unsafe fn ensure_heap_slot(_state: *mut pg_sys::CustomScanState) {}
-
-/// Replaces the virtual scan slot that PostgreSQL 15 gives to every custom scan, and what was compiled against it.
-///
-/// # Safety
-/// Called from `BeginCustomScan` with its argument, of a scan of one heap relation.
-#[cfg(feature = "pg15")]
-pub unsafe fn ensure_heap_slot(state: *mut pg_sys::CustomScanState) {
-    // SAFETY: the node is initialised and has its relation open (BeginCustomScan is called last); the second
-    // initialisation forgets the sub-plans that the first one noted, since they are noted again.
-    unsafe {
-        let scan = &raw mut (*state).ss;
-        let planstate = &raw mut (*scan).ps;
-        pg_sys::ExecInitScanTupleSlot(
-            (*planstate).state,
-            scan,
-            (*(*scan).ss_currentRelation).rd_att,
-            &raw const pg_sys::TTSOpsBufferHeapTuple,
-        );
-        (*planstate).subPlan = core::ptr::null_mut();
-        pg_sys::ExecAssignScanProjectionInfo(scan);
-        (*planstate).qual = pg_sys::ExecInitQual((*(*planstate).plan).qual, planstate);
-    }
-}
-
 /// Is old_snapshot_threshold set? 17 has it no more.
 pub fn snapshots_expire() -> bool {
     #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -494,34 +358,6 @@ pub fn snapshots_expire() -> bool {
     }
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     false
-}
-
-/// Tablespace, database and number of a relation's file.
-///
-/// # Safety
-/// `relation` must be open.
-pub unsafe fn file_id(relation: pg_sys::Relation) -> FileId {
-    // SAFETY: the caller's contract.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        {
-            let node = (*relation).rd_node;
-            (
-                node.spcNode.to_u32(),
-                node.dbNode.to_u32(),
-                node.relNode.to_u32(),
-            )
-        }
-        #[cfg(not(feature = "pg15"))]
-        {
-            let locator = (*relation).rd_locator;
-            (
-                locator.spcOid.to_u32(),
-                locator.dbOid.to_u32(),
-                locator.relNumber.to_u32(),
-            )
-        }
-    }
 }
 
 /// Sleeps as VACUUM's cost settings ask, after a check for interrupts.

@@ -208,7 +208,7 @@ unsafe extern "C-unwind" fn create_state<T: CustomScan>(
             let provider = T::create(&text.to_string_lossy()).or_report();
             let state = make_node::<State<T>>(NodeTag::T_CustomScanState);
             (*state).node.methods = Methods::<T>::EXEC;
-            compat::request_heap_slot(&raw mut (*state).node);
+            compat::heap_slot::request(&raw mut (*state).node);
             memory::on_reset(
                 pg_sys::CurrentMemoryContext,
                 memory::drop_boxed::<Inner<T>>,
@@ -232,7 +232,7 @@ unsafe extern "C-unwind" fn begin<T: CustomScan>(
     // SAFETY: `node` is the state we allocated in `create_state`; PostgreSQL passes it back unchanged.
     unsafe {
         pgrx_extern_c_guard(|| {
-            compat::ensure_heap_slot(node);
+            compat::heap_slot::ensure(node);
             let state = node.cast::<State<T>>();
             (*(*state).inner).values = Values::compile(node);
         });

@@ -203,13 +203,13 @@ pub fn count_uncached(table: Oid, file: &UncachedFile, blocks: u32, snapshot: Sn
         pgrx::check_for_interrupts!();
         // SAFETY: the table is locked, so that its file is there and keeps its pages.
         let pin = Pin(unsafe {
-            compat::read_uncached(file.file, file.is_permanent, block, strategy.raw())
+            compat::file::read_uncached(file.file, file.is_permanent, block, strategy.raw())
         });
         rows += count_on_page(table, snapshot, &pin, block, Counted::Visible);
     }
     if blocks > 0 {
         // SAFETY: who has it open as a relation opens the file again.
-        unsafe { compat::close_file(file.file) };
+        unsafe { compat::file::close(file.file) };
     }
     rows
 }

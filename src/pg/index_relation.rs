@@ -138,7 +138,7 @@ impl Relation {
     /// The file its pages are in.
     pub fn file_id(&self) -> FileId {
         // SAFETY: open while self lives.
-        unsafe { compat::file_id(self.raw()) }
+        unsafe { compat::file::id(self.raw()) }
     }
 
     /// The indexes on a table: all that are live, valid or not.

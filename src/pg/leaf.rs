@@ -1,7 +1,7 @@
 //! A leaf's columns, and reading a record out of its row's bytes.
 
 use super::column::{Detoasted, with_elements};
-use super::relation::{Oid, Relation};
+use super::relation::{LockMode, Oid, Relation};
 use super::tuple::{Attribute, HOFF, INFOMASK, INFOMASK2, NULL_BITMAP, TupleLayout, payload};
 use super::vector_datum;
 use crate::error::Error;
@@ -38,6 +38,49 @@ pub fn is_leaf(relation: &Relation) -> bool {
         relation.column(NAMES[at]) == Some(number) && base == types[at] && collates
     };
     relation.is_heap() && relation.column_count() >= COLUMNS && (1..=COLUMNS).all(fits)
+}
+
+/// Is the key a text in ascending C order?
+///
+/// # Safety
+/// `index` must be an open index with more than `key` key columns.
+unsafe fn is_plain_text_key(index: pg_sys::Relation, key: usize) -> bool {
+    // SAFETY: the caller's contract; these arrays have an element for each key column.
+    unsafe {
+        *(*index).rd_opcintype.add(key) == pg_sys::TEXTOID
+            && *(*index).rd_indcollation.add(key) == Oid::from(pg_sys::C_COLLATION_OID)
+            && *(*index).rd_indoption.add(key) == 0
+    }
+}
+
+/// The unique index on exactly (namespace, id) of a leaf, if it is there.
+pub fn id_index(relation: &Relation) -> Option<Oid> {
+    // SAFETY: the list is ours to read; each index is opened before its pg_index row is looked at.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(relation.raw());
+        let count = if list.is_null() {
+            0
+        } else {
+            (*list).length as usize
+        };
+        (0..count)
+            .map(|index| (*(*list).elements.add(index)).oid_value)
+            .find(|&oid| {
+                let index = pg_sys::index_open(oid, LockMode::AccessShare.raw());
+                let form = &*(*index).rd_index;
+                let keys = form.indkey.values.as_slice(2);
+                let fits = form.indisunique
+                    && form.indisvalid
+                    && form.indimmediate
+                    && form.indnatts == 2
+                    && keys == [NAMESPACE, ID]
+                    && (0..2).all(|key| is_plain_text_key(index, key))
+                    && (*index).rd_indexprs.is_null()
+                    && (*index).rd_indpred.is_null();
+                pg_sys::index_close(index, LockMode::AccessShare.raw());
+                fits
+            })
+    }
 }
 
 /// More records with a vector than this the pages of a leaf cannot hold.

@@ -38,6 +38,7 @@ mod pg_list;
 mod planner_tree;
 pub mod probe;
 pub mod recovery;
+pub mod regclass;
 pub mod relation;
 pub mod relation_shape;
 pub mod report;

@@ -2,14 +2,15 @@
 //! UPDATE and DELETE do (executor/nodeModifyTable.c), for a table that has no triggers and no constraints.
 
 mod batch;
+mod slot;
 
 use super::compat;
 use super::heap::{Snapshot, Tid};
-use super::leaf::{ID, NAMESPACE};
-use super::relation::{LockMode, Oid, Relation};
+use super::relation::{Oid, Relation};
 use super::transaction;
 use crate::error::Error;
 use pgrx::{IntoDatum, pg_sys};
+use slot::clear_slot;
 
 /// A record to write; the parts as stored bytes behind the varlena header.
 #[derive(Clone, Copy, Debug)]
@@ -348,74 +349,6 @@ impl<'r> Writer<'r> {
         self.reset_row();
         Ok(())
     }
-
-    /// Puts the record's datums into new_slot; they live until [`Writer::reset_row`].
-    fn fill_slot(&mut self, record: NewRecord<'_>) {
-        // SAFETY: new_slot was made for this relation.
-        unsafe { self.fill(self.new_slot, record) };
-    }
-
-    /// # Safety
-    /// `slot` must be one of this relation. What it is filled with lives until [`Writer::reset_row`].
-    unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, record: NewRecord<'_>) {
-        // SAFETY: the slot has the leaf's four columns; the per-tuple context lives as long as the executor state.
-        unsafe {
-            let context = (*per_tuple_context(self.estate)).ecxt_per_tuple_memory;
-            let previous = pg_sys::MemoryContextSwitchTo(context);
-            clear_slot(slot);
-            let values = (*slot).tts_values;
-            let nulls = (*slot).tts_isnull;
-            let columns = [
-                Some(self.namespace),
-                record.id.into_datum(),
-                record
-                    .values
-                    .and_then(|v| super::vector_datum::VectorOut::from_slice(v).into_datum()),
-                record.metadata.map(super::json::jsonb_from_payload),
-            ];
-            for (index, datum) in columns.into_iter().enumerate() {
-                *nulls.add(index) = datum.is_none();
-                *values.add(index) = datum.unwrap_or(pg_sys::Datum::null());
-            }
-            pg_sys::ExecStoreVirtualTuple(slot);
-            pg_sys::MemoryContextSwitchTo(previous);
-        }
-    }
-
-    /// Frees what the last row took.
-    fn reset_row(&mut self) {
-        // SAFETY: the slot is emptied before the memory it points into goes.
-        unsafe {
-            clear_slot(self.new_slot);
-            pg_sys::MemoryContextReset((*per_tuple_context(self.estate)).ecxt_per_tuple_memory);
-        }
-    }
-}
-
-/// # Safety
-/// `estate` must be a live executor state.
-unsafe fn per_tuple_context(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext {
-    // SAFETY: the caller's contract; GetPerTupleExprContext in executor/executor.h.
-    unsafe {
-        if (*estate).es_per_tuple_exprcontext.is_null() {
-            pg_sys::MakePerTupleExprContext(estate)
-        } else {
-            (*estate).es_per_tuple_exprcontext
-        }
-    }
-}
-
-/// Empties a slot (ExecClearTuple in executor/tuptable.h).
-///
-/// # Safety
-/// `slot` must be a live slot.
-#[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
-unsafe fn clear_slot(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the caller's contract; every slot type has a clear callback.
-    unsafe {
-        let clear = (*(*slot).tts_ops).clear.expect("a slot type has clear");
-        pg_sys::ffi::pg_guard_ffi_boundary(|| clear(slot));
-    }
 }
 
 /// # Safety
@@ -437,48 +370,5 @@ fn outcome(result: pg_sys::TM_Result::Type) -> Result<Outcome, Error> {
         _ => Err(Error::Corrupted {
             what: format!("a row cannot be written twice by one command (result {result})"),
         }),
-    }
-}
-
-/// Is the key a text in ascending C order?
-///
-/// # Safety
-/// `index` must be an open index with more than `key` key columns.
-unsafe fn is_plain_text_key(index: pg_sys::Relation, key: usize) -> bool {
-    // SAFETY: the caller's contract; these arrays have an element for each key column.
-    unsafe {
-        *(*index).rd_opcintype.add(key) == pg_sys::TEXTOID
-            && *(*index).rd_indcollation.add(key) == Oid::from(pg_sys::C_COLLATION_OID)
-            && *(*index).rd_indoption.add(key) == 0
-    }
-}
-
-/// The unique index on exactly (namespace, id) of a leaf, if it is there.
-pub fn id_index(relation: &Relation) -> Option<Oid> {
-    // SAFETY: the list is ours to read; each index is opened before its pg_index row is looked at.
-    unsafe {
-        let list = pg_sys::RelationGetIndexList(relation.raw());
-        let count = if list.is_null() {
-            0
-        } else {
-            (*list).length as usize
-        };
-        (0..count)
-            .map(|index| (*(*list).elements.add(index)).oid_value)
-            .find(|&oid| {
-                let index = pg_sys::index_open(oid, LockMode::AccessShare.raw());
-                let form = &*(*index).rd_index;
-                let keys = form.indkey.values.as_slice(2);
-                let fits = form.indisunique
-                    && form.indisvalid
-                    && form.indimmediate
-                    && form.indnatts == 2
-                    && keys == [NAMESPACE, ID]
-                    && (0..2).all(|key| is_plain_text_key(index, key))
-                    && (*index).rd_indexprs.is_null()
-                    && (*index).rd_indpred.is_null();
-                pg_sys::index_close(index, LockMode::AccessShare.raw());
-                fits
-            })
     }
 }

@@ -148,7 +148,7 @@ impl<'r> PageSource<'r> {
             && buffer > 0
             && !block.wrapping_add(self.turn).is_multiple_of(LOOKED_UP)
             // SAFETY: the relation is open; the number is of an earlier pin.
-            && unsafe { compat::read_recent_buffer(relation, block, buffer) }
+            && unsafe { compat::file::read_recent_buffer(relation, block, buffer) }
         {
             return buffer;
         }

@@ -7,7 +7,8 @@
 //! as with any unique index. Ids that are there already are left to [`Writer::upsert`] when the lock is gone: replacing
 //! may wait for a row, and no lock is held over a wait.
 
-use super::{NewRecord, Writer, clear_slot, per_tuple_context, table_am};
+use super::slot::{clear_slot, per_tuple_context};
+use super::{NewRecord, Writer, table_am};
 use crate::error::Error;
 use crate::pg::compat;
 use crate::pg::heap::Snapshot;
