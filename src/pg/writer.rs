@@ -29,6 +29,15 @@ pub enum Outcome {
     Missing,
     /// A concurrent transaction changed it: look again.
     Changed,
+    /// A concurrent transaction holds it, and it was not to be waited for.
+    Held,
+}
+
+/// Whether a row that a concurrent transaction holds is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    Wait,
+    Skip,
 }
 
 /// An open leaf with its indexes, for the writes of one SQL function call. Close it with [`Writer::finish`].
@@ -108,6 +117,11 @@ impl<'r> Writer<'r> {
 
     /// Inserts the record, or replaces the one of the same id whole.
     pub fn upsert(&mut self, record: NewRecord<'_>) -> Result<(), Error> {
+        self.upsert_with(record, Patience::Wait).map(drop)
+    }
+
+    /// The same; false if the one that is there is held by a concurrent transaction and was to be skipped then.
+    fn upsert_with(&mut self, record: NewRecord<'_>, patience: Patience) -> Result<bool, Error> {
         loop {
             pgrx::check_for_interrupts!();
             self.fill_slot(record);
@@ -129,16 +143,20 @@ impl<'r> Writer<'r> {
             } else {
                 // Not before: of each table that it is asked of PostgreSQL remembers what publishes it, and a backend may make very many.
                 self.relation.check_replica_identity(true);
-                match self.lock(conflict, false)? {
+                match self.lock(conflict, false, patience)? {
                     Outcome::Done => {
                         self.replace_locked(conflict)?;
                         true
                     }
                     Outcome::Missing | Outcome::Changed => false,
+                    Outcome::Held => {
+                        self.reset_row();
+                        return Ok(false);
+                    }
                 }
             };
             if done {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -150,7 +168,7 @@ impl<'r> Writer<'r> {
         tid: Tid,
         change: impl FnOnce(&[u8]) -> Result<Option<NewRecord<'n>>, Error>,
     ) -> Result<Outcome, Error> {
-        let outcome = self.lock(tid.to_raw(), true)?;
+        let outcome = self.lock(tid.to_raw(), true, Patience::Wait)?;
         if outcome != Outcome::Done {
             return Ok(outcome);
         }
@@ -173,7 +191,7 @@ impl<'r> Writer<'r> {
         let mut tid = tid.to_raw();
         loop {
             match self.delete_version(tid)? {
-                Outcome::Changed => match self.lock(tid, true)? {
+                Outcome::Changed => match self.lock(tid, true, Patience::Wait)? {
                     Outcome::Done if !still_it(self.locked_row())? => return Ok(Outcome::Missing),
                     // SAFETY: `lock` stored the newest version in old_slot.
                     Outcome::Done => tid = unsafe { (*self.old_slot).tts_tid },
@@ -223,8 +241,17 @@ impl<'r> Writer<'r> {
 
     /// Locks a row version for a change that keeps its key; with `newest`, follows updates that committed meanwhile.
     #[expect(ffi_unwind_calls, reason = "the one call is inside the guard")]
-    fn lock(&mut self, tid: pg_sys::ItemPointerData, newest: bool) -> Result<Outcome, Error> {
+    fn lock(
+        &mut self,
+        tid: pg_sys::ItemPointerData,
+        newest: bool,
+        patience: Patience,
+    ) -> Result<Outcome, Error> {
         let mut tid = tid;
+        let policy = match patience {
+            Patience::Wait => pg_sys::LockWaitPolicy::LockWaitBlock,
+            Patience::Skip => pg_sys::LockWaitPolicy::LockWaitSkip,
+        };
         let mut failure = pg_sys::TM_FailureData::default();
         let flags = if newest && !transaction::has_fixed_snapshot() {
             pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION
@@ -248,7 +275,7 @@ impl<'r> Writer<'r> {
                     slot,
                     command,
                     pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-                    pg_sys::LockWaitPolicy::LockWaitBlock,
+                    policy,
                     flags as u8,
                     &raw mut failure,
                 )
@@ -367,6 +394,7 @@ fn outcome(result: pg_sys::TM_Result::Type) -> Result<Outcome, Error> {
         }
         TM_Result::TM_Updated => Ok(Outcome::Changed),
         TM_Result::TM_Deleted | TM_Result::TM_SelfModified => Ok(Outcome::Missing),
+        TM_Result::TM_WouldBlock => Ok(Outcome::Held),
         _ => Err(Error::Corrupted {
             what: format!("a row cannot be written twice by one command (result {result})"),
         }),

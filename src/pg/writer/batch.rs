@@ -4,11 +4,15 @@
 //! cannot happen while no other writer is at work in the leaf, which a lock tells: ShareRowExclusive, asked for without
 //! waiting, is had only if no other transaction holds RowExclusive, that is, has written here and not yet ended. It is
 //! given back as soon as the index entries are in; from then on others find them and wait for this transaction's end,
-//! as with any unique index. Ids that are there already are left to [`Writer::upsert`] when the lock is gone: replacing
-//! may wait for a row, and no lock is held over a wait.
+//! as with any unique index.
+//!
+//! Two batches that share ids do not deadlock if each takes what it waits for in the order of ids. So no record may be in
+//! before one with a lesser id that is yet to be waited for: those that are there already are replaced under the lock too,
+//! up to the last new one. A row may be held all the same, by SELECT FOR UPDATE; no lock is held over a wait, and the rest
+//! of the batch, from that record on, is written one by one when the lock is gone.
 
 use super::slot::{clear_slot, per_tuple_context};
-use super::{NewRecord, Writer, table_am};
+use super::{NewRecord, Patience, Writer, table_am};
 use crate::error::Error;
 use crate::pg::compat;
 use crate::pg::heap::Snapshot;
@@ -24,40 +28,59 @@ const MIN_BATCH: usize = 8;
 const SLOTS: usize = 128;
 
 impl Writer<'_> {
-    /// Inserts or replaces records of different ids.
+    /// Inserts or replaces records of different ids, given in the order of ids.
     pub fn upsert_all(
         &mut self,
         namespace: &str,
         id_index: Oid,
         records: &[NewRecord<'_>],
     ) -> Result<(), Error> {
-        if records.len() < MIN_BATCH || !self.lock_out_writers() {
-            return records.iter().try_for_each(|record| self.upsert(*record));
+        let mut written = 0;
+        if records.len() >= MIN_BATCH && self.lock_out_writers() {
+            written = self.upsert_first(namespace, id_index, records)?;
+            self.let_writers_in();
         }
-        let (new, old) = self.partition(namespace, id_index, records)?;
-        self.append(&new);
-        self.let_writers_in();
-        old.into_iter().try_for_each(|record| self.upsert(record))
+        let rest = &records[written..];
+        rest.iter().try_for_each(|record| self.upsert(*record))
     }
 
-    /// Records whose ids are not in the leaf, and the others.
-    fn partition<'n>(
-        &self,
+    /// Writes the first of the records, while nobody else writes: up to the last new one, or the first that is held. Answers how many.
+    fn upsert_first(
+        &mut self,
         namespace: &str,
         id_index: Oid,
-        records: &[NewRecord<'n>],
-    ) -> Result<(Vec<NewRecord<'n>>, Vec<NewRecord<'n>>), Error> {
+        records: &[NewRecord<'_>],
+    ) -> Result<usize, Error> {
+        let is_new = self.tell_new(namespace, id_index, records);
+        if is_new.iter().filter(|&&new| new).count() < MIN_BATCH {
+            return Ok(0);
+        }
+        let mut end = 1 + is_new.iter().rposition(|&new| new).unwrap_or_default();
+        for at in (0..end).filter(|&at| !is_new[at]) {
+            if !self.upsert_with(records[at], Patience::Skip)? {
+                end = at;
+                break;
+            }
+        }
+        let new = records[..end].iter().zip(&is_new).filter(|(_, new)| **new);
+        self.append(&new.map(|(record, _)| *record).collect::<Vec<_>>());
+        Ok(end)
+    }
+
+    /// Of each record, whether its id is not in the leaf.
+    fn tell_new(&self, namespace: &str, id_index: Oid, records: &[NewRecord<'_>]) -> Vec<bool> {
         if self.relation.blocks() == 0 {
-            return Ok((records.to_vec(), Vec::new()));
+            return vec![true; records.len()];
         }
         // What is committed or our own, whatever the transaction's snapshot sees.
         let mut probe = Probe::open(self.relation, namespace, id_index, Snapshot::current());
-        let parts = records.iter().partition(|record| {
+        let is_new = |record: &NewRecord<'_>| {
             pgrx::check_for_interrupts!();
             probe.find(record.id, |_, _| ()).is_none()
-        });
+        };
+        let is_new = records.iter().map(is_new).collect();
         probe.finish();
-        Ok(parts)
+        is_new
     }
 
     /// Inserts records whose ids are known not to be there; nobody else writes meanwhile.
