@@ -16,9 +16,9 @@ use crate::filter::Filter;
 use crate::pg::access::Privilege;
 use crate::pg::heap::fetch::Fetcher;
 use crate::pg::heap::{self, Snapshot, Tid};
+use crate::pg::id_sort::IdSort;
 use crate::pg::json::{JsonbArg, JsonbOut};
 use crate::pg::leaf::{METADATA, RecordReader, StoredRecord};
-use crate::pg::memory;
 use crate::pg::relation::LockMode;
 use crate::pg::transaction::{self, WriteSnapshot};
 use crate::pg::writer::{Outcome, Writer};
@@ -196,8 +196,7 @@ pub fn delete(index: &Index, namespace: &str, condition: &Condition<'_>) -> Resu
 }
 
 /// Writes the rows that pass as one command, which sees what came before it and nothing of its own. In the order of ids, as batches
-/// by id are written: two writers of the same records wait for each other and do not deadlock. Of more rows than work_mem
-/// has room to remember, as many at a time. Answers how many were written.
+/// by id are written: two writers of the same records wait for each other and do not deadlock. Answers how many were written.
 fn write_passing(
     leaf: &Leaf,
     namespace: &str,
@@ -205,27 +204,17 @@ fn write_passing(
     mut write: impl FnMut(&mut Writer<'_>, Tid) -> Result<Outcome, Error>,
 ) -> Result<u64, Error> {
     let snapshot = WriteSnapshot::push();
+    let mut passing = IdSort::begin();
+    each(leaf, snapshot.get(), Some(condition), |place, stored| {
+        passing.put(&stored.id, place);
+        Ok(())
+    })?;
     let mut writer = write::open_writer(leaf, namespace, &snapshot)?;
     let mut written = 0;
-    let mut flush = |rows: &mut Vec<(Box<str>, Tid)>| -> Result<(), Error> {
-        rows.sort_unstable();
-        for (_, tid) in rows.drain(..) {
-            pgrx::check_for_interrupts!();
-            written += u64::from(write(&mut writer, tid)? == Outcome::Done);
-        }
-        Ok(())
-    };
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    each(leaf, snapshot.get(), Some(condition), |tid, stored| {
-        rows.push((Box::from(&*stored.id), tid));
-        bytes += size_of::<(Box<str>, Tid)>() + stored.id.len();
-        if bytes < memory::work_mem() {
-            return Ok(());
-        }
-        bytes = 0;
-        flush(&mut rows)
+    passing.each(|place| {
+        written += u64::from(write(&mut writer, place)? == Outcome::Done);
+        Ok::<(), Error>(())
     })?;
-    flush(&mut rows)?;
     writer.finish();
     drop(snapshot);
     transaction::increment_command();

@@ -360,6 +360,28 @@ pub fn snapshots_expire() -> bool {
     false
 }
 
+/// The next datum of a sort, freshly allocated; None behind the last.
+///
+/// # Safety
+/// `state` must be a finished sort of datums of a type passed by reference, none of them NULL.
+pub unsafe fn next_sorted_datum(state: *mut pg_sys::Tuplesortstate) -> Option<pg_sys::Datum> {
+    let (mut datum, mut is_null) = (pg_sys::Datum::null(), false);
+    // SAFETY: the caller's contract; until 15 there was no choice but a copy.
+    let is_there = unsafe {
+        let (datum, is_null, abbreviated) =
+            (&raw mut datum, &raw mut is_null, std::ptr::null_mut());
+        #[cfg(feature = "pg15")]
+        {
+            pg_sys::tuplesort_getdatum(state, true, datum, is_null, abbreviated)
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            pg_sys::tuplesort_getdatum(state, true, true, datum, is_null, abbreviated)
+        }
+    };
+    is_there.then_some(datum)
+}
+
 /// Sleeps as VACUUM's cost settings ask, after a check for interrupts.
 ///
 /// # Safety

@@ -20,6 +20,7 @@ pub mod gin;
 pub mod guc;
 pub mod heap;
 pub mod hook;
+pub mod id_sort;
 pub mod index_am;
 pub mod index_build;
 pub mod index_pages;
