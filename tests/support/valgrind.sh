@@ -39,7 +39,8 @@ regress_under_valgrind() {
   } >"$server_program"
   chmod 755 "$dir" "$server_program"
   chmod 777 "$dir/logs"
-  start_server "-c autovacuum=off -c max_parallel_workers=2"
+  # No compiler at run time: it takes most of the time, and its loading is not ours.
+  start_server "-c autovacuum=off -c max_parallel_workers=2 -c jit=off"
   for name in $(names); do
     say "$name"
     "$server_bin/psql" -q -f "$repo/tests/pg_regress/sql/$name.sql" >/dev/null 2>&1 || die "$name ended the server or psql"
@@ -53,7 +54,7 @@ regress_under_valgrind() {
 # Blocks of errors that name Conifer's library or its functions.
 report() {
   local found
-  found=$(awk -v RS='==[0-9]+== \n' '/Invalid (read|write|free)|overlap|Mismatched/ && /conifer/' "$1"/* || true)
+  found=$(awk -v RS='==[0-9]+== \n' '/Invalid (read|write|free)|overlap|Mismatched/ && /conifer(\.so|::)/' "$1"/* || true)
   say "$(cat "$1"/* | grep -cE 'Invalid (read|write|free)|Mismatched' || true) errors in all, in $(find "$1" -type f | wc -l) processes"
   [ -z "$found" ] || {
     printf '%s\n' "$found" | head -200
