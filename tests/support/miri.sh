@@ -24,5 +24,5 @@ miri() {
 
 step "Miri: kernels, scalar" miri miri "" kernel::
 step "Miri: kernels, AVX2" miri miri-avx2 "-Ctarget-feature=+avx2,+fma" kernel::
-# Twenty thousand numbers of JSON take it an hour.
+# Twenty thousand numbers of JSON take it more than twenty minutes.
 step "Miri: bytes and text" miri miri "" layout:: record:: vector:: metric:: random:: error:: --skip the_limit_of_dimensions

@@ -57,7 +57,8 @@ torture_version() {
 
 need_tools
 mkdir -p "$results"
-rm -rf "$results"/pg[0-9]* "$results"/*.log "$results/report.md" # of the run before; a folder of the user's may hold more
+# Of the run before, and no more: OUT may be a folder with things of the user's.
+rm -rf "$results"/pg{15..18} "$results"/{fuzz,miri,valgrind,deny}.log "$results/report.md"
 for version in ${VERSIONS:-18 15}; do
   torture_version "$version"
 done
