@@ -78,3 +78,17 @@ def catch_up(primary: psycopg.Connection, standby: psycopg.Connection):
 def promote(standby: Server):
     standby.program("pg_ctl", "promote", "-w", "-s", "-D", standby.data)
 
+
+def refusal(connection: psycopg.Connection, statement: str) -> str | None:
+    """The SQLSTATE it ends with, none if it does not fail."""
+    try:
+        connection.execute(statement)
+    except psycopg.Error as error:
+        return error.sqlstate
+    return None
+
+
+def wait_at_gate(gatekeeper: psycopg.Connection):
+    """Until somebody waits for an advisory lock that the test holds."""
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    wait_until(lambda: value(gatekeeper, waits) == 1, "nothing comes to the gate")

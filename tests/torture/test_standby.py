@@ -11,7 +11,7 @@ import pytest
 import replica
 from changes import DIMENSION, LARGE, SMALL, Changes, stored, text, vectors
 from model import Model, contents, verify
-from replica import CONFLICTS, PRIMARY, catch_up, value
+from replica import CONFLICTS, PRIMARY, catch_up, refusal, value, wait_at_gate
 
 INDEX = "load"
 
@@ -244,15 +244,6 @@ def refuses_writes(standby: psycopg.Connection):
     assert {statement: refusal(standby, statement) for statement in WRITES} == dict.fromkeys(WRITES, "25006")
 
 
-def refusal(connection: psycopg.Connection, statement: str) -> str | None:
-    """The SQLSTATE it ends with, none if it does not fail."""
-    try:
-        connection.execute(statement)
-    except psycopg.Error as error:
-        return error.sqlstate
-    return None
-
-
 #: Asked of a row before it is looked at: waits once for a lock that the test holds, so that a search stands still in between.
 GATE = """CREATE FUNCTION gate(id text) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL UNSAFE AS $$
 BEGIN
@@ -305,8 +296,7 @@ def stand_still(load: Changes, connection, replayed, other, gatekeeper):
     found: list = []
     asking = threading.Thread(target=lambda: found.extend(other.execute(query).fetchall()))
     asking.start()
-    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    replica.wait_until(lambda: value(gatekeeper, waits) == 1, "the search does not come to the gate")
+    wait_at_gate(gatekeeper)
     load.ask(connection, load.vacuum())
     for _ in range(3):
         load.ask(connection, load.upsert_into(LARGE, 900))
