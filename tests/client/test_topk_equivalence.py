@@ -617,8 +617,8 @@ def test_errors_are_the_operators_own(pair):
     pair.connection.execute("CREATE FUNCTION slow(int) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN $1; END'")
     for qual, state in [("1 / (id - 700) < 5", "22012"), ("slow(id) > 0", "57014")]:
         sql = f"SELECT id FROM item t WHERE {qual} ORDER BY t.v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3"
-        pair.connection.execute("SET statement_timeout = '200ms'")
         pair.count(sql, must_use=True)
+        pair.connection.execute("SET statement_timeout = '200ms'")
         on, off = pair.both(lambda connection: connection.execute(sql).fetchall())
         assert on == off and on[0] == state, (on, off)
         pair.connection.execute("RESET statement_timeout")

@@ -194,10 +194,9 @@ def test_a_long_search_and_a_build_can_be_cancelled(database):
         connection.execute(
             "INSERT INTO long SELECT n, array_fill(n, '{1000}')::vector FROM generate_series(1, 20000) n"
         )
-        connection.execute("SET statement_timeout = 30")
-        with pytest.raises(psycopg.errors.QueryCanceled):
+        with pytest.raises(psycopg.errors.QueryCanceled), connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = 30")
             connection.execute(f"CREATE INDEX long_v ON long USING conifer (v {OURS}.vector_l2_ops)")
-        connection.execute("SET statement_timeout = 0")
         connection.execute(f"CREATE INDEX long_v ON long USING conifer (v {OURS}.vector_l2_ops)")
         assert violations(connection, "long_v") == []
         connection.execute("DROP TABLE long")

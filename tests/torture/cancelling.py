@@ -74,14 +74,16 @@ class Canceller:
         finally:
             self._undisturbed("ROLLBACK" if operation.in_transaction else "SELECT")
             for name in settings:
-                self.worker.execute(f"RESET {name}")
+                self._undisturbed(f"RESET {name}")
 
     def _undisturbed(self, statement: str):
-        """Once more, if a cancel that came too late for the operation broke off this one."""
-        try:
-            self.worker.execute(statement)
-        except psycopg.errors.QueryCanceled:
-            self.worker.execute(statement)
+        """Again, until neither a cancel that came too late for the operation breaks it off, nor the limit of time that is still on."""
+        while True:
+            try:
+                self.worker.execute(statement)
+            except psycopg.errors.QueryCanceled:
+                continue
+            return
 
     def duration(self, operation: Operation) -> float:
         """How long it takes from beginning to end."""

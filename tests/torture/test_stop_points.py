@@ -106,6 +106,7 @@ class Theatre:
             connection.execute("CHECKPOINT")
         except psycopg.errors.QueryCanceled:
             pass
+        connection.execute("RESET statement_timeout")
 
     def look_over(self, partly: list[str]):
         """Compares everything. Of the indexes named `partly` whole namespaces may be gone."""
