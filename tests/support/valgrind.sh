@@ -3,7 +3,8 @@
 #
 # PostgreSQL hands out parts of larger blocks, of which valgrind sees the block alone unless the server was built with USE_VALGRIND: what is seen then is
 # what goes beyond malloc's blocks, Rust's own included. Uninitialised values are not looked at: vectors are compared and hashed by instructions that
-# valgrind takes for uses of padding. The machine's widest kernels are left out, for valgrind knows no AVX-512.
+# valgrind takes for uses of padding. The machine's widest kernels are left out, for valgrind knows no AVX-512. It is the
+# release build, as users have it: one with assertions takes an hour and more.
 set -euo pipefail
 # shellcheck source=tests/support/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -66,5 +67,5 @@ need_tools
 chosen=$(choose_pg_config)
 copy=$(private_copy "$chosen")
 use_postgres "$copy"
-step "install Conifer ($pg)" cargo pgrx install --pg-config "$server_config"
+step "install Conifer ($pg, release)" cargo pgrx install --release --pg-config "$server_config"
 step "SQL regression under valgrind" regress_under_valgrind
