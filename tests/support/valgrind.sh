@@ -3,8 +3,8 @@
 #
 # PostgreSQL hands out parts of larger blocks, of which valgrind sees the block alone unless the server was built with USE_VALGRIND: what is seen then is
 # what goes beyond malloc's blocks, Rust's own included. Uninitialised values are not looked at: vectors are compared and hashed by instructions that
-# valgrind takes for uses of padding. The machine's widest kernels are left out, for valgrind knows no AVX-512. It is the
-# release build, as users have it: one with assertions takes several times as long.
+# valgrind takes for uses of padding. The machine's widest kernels are left out, for valgrind knows no AVX-512. The
+# build is a release, as users have it: one with assertions takes several times as long.
 set -euo pipefail
 # shellcheck source=tests/support/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
